@@ -1,0 +1,56 @@
+"""Look an implementation up by name and import it on first use, so that unused frameworks are never loaded.
+
+One mechanism serves engines, writers and what comes later. A third party adds a name by declaring an
+entry point in the registry's group, for example::
+
+    [project.entry-points."stagewhisper.writers"]
+    docx = "my_package.docx:write"
+"""
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from stagewhisper.errors import OptionError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Implementations of one kind, each known by a name and stored as "module:attribute" until it is needed."""
+
+    def __init__(self, kind: str, built_in: Mapping[str, str]) -> None:
+        """`kind` is the singular noun of messages; the entry-point group is `stagewhisper.<kind>s`."""
+        self._kind = kind
+        self._built_in = dict(built_in)
+
+    def names(self) -> tuple[str, ...]:
+        """All known names, sorted; nothing is imported."""
+        return tuple(sorted({*self._built_in, *self._third_party()}))
+
+    def get(self, name: str) -> T:
+        """The implementation called `name`.
+
+        Raises:
+            OptionError: nothing has that name, or it needs a package that is not installed.
+        """
+        target = self._built_in.get(name)
+        if target is None:
+            entry_point = self._third_party().get(name)
+            if entry_point is None:
+                raise OptionError(f"No {self._kind} named {name!r}. Known: {', '.join(self.names())}.")
+            target = entry_point.value
+        module_name, _, attribute = target.partition(":")
+        try:
+            found: Any = getattr(importlib.import_module(module_name), attribute)
+        except ImportError as error:
+            raise OptionError(
+                f"The {self._kind} {name!r} needs the package {error.name!r}, which is not installed. "
+                f"Install it with pip."
+            ) from error
+        implementation: T = found
+        return implementation
+
+    def _third_party(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=f"stagewhisper.{self._kind}s")}
