@@ -1,0 +1,218 @@
+"""A compiled model on disk: graphs, weights, vocabulary, and a manifest that tells what they are.
+
+    manifest.json     format version, dims, precision, source digest, size and SHA-256 of every file below
+    encoder.onnx      graph        encoder.weights   its weights, mapped into memory by ONNX Runtime
+    decoder.onnx      graph        decoder.weights
+    tokenizer.json    vocabulary
+    verified.json     sizes and times of the files when their digests were last checked; not part of the bundle
+
+A bundle is written beside its place and renamed into it, so a reader never sees half of one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stagewhisper.checkpoint import ModelDims
+from stagewhisper.errors import BundleError, CheckpointError
+
+FORMAT_VERSION = 1
+"""Raised whenever the graphs or the manifest change, so that older bundles are built anew."""
+
+MANIFEST, STAMP = "manifest.json", "verified.json"
+FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    path: Path
+    dims: ModelDims
+    precision: str
+    source_digest: str
+    """SHA-256 over the checkpoint's files."""
+    alignment_heads: tuple[tuple[int, int], ...] | None = None
+    """(layer, head) pairs whose cross-attention follows the audio; None when the checkpoint names none."""
+
+    @property
+    def encoder(self) -> Path:
+        """The encoder's graph."""
+        return self.path / "encoder.onnx"
+
+    @property
+    def decoder(self) -> Path:
+        """The decoder's graph."""
+        return self.path / "decoder.onnx"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The vocabulary."""
+        return self.path / "tokenizer.json"
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a folder with a manifest of ours, whatever its condition."""
+    return (path / MANIFEST).is_file()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle in the folder `path`, after checking that it is whole.
+
+    Digests are computed when a file's size or time has changed since they last matched; other starts only compare those.
+
+    Raises:
+        BundleError: a file is missing or damaged, or another version wrote the bundle.
+    """
+    manifest = _read_manifest(path)
+    try:
+        bundle = Bundle(
+            path=path,
+            dims=ModelDims.from_dict(manifest["dims"]),
+            precision=str(manifest["precision"]),
+            source_digest=str(manifest["source_digest"]),
+            alignment_heads=_pairs(manifest["alignment_heads"]),
+        )
+        expected = {name: (int(manifest["files"][name]["size"]), str(manifest["files"][name]["sha256"])) for name in FILES}
+    except (KeyError, TypeError, ValueError, CheckpointError) as error:
+        raise BundleError(f"The manifest of the bundle {path} is damaged ({error}). Compile it again.") from error
+    _verify_files(path, expected)
+    return bundle
+
+
+@contextmanager
+def writing_bundle(bundle: Bundle) -> Iterator[Path]:
+    """A new folder to put the files of `bundle` into; on leaving, it becomes `bundle.path`, whole or not at all.
+
+    A bundle that another process put there meanwhile is replaced.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    try:
+        bundle.path.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{bundle.path.name}-", dir=bundle.path.parent))
+    except OSError as error:
+        raise _unwritable(bundle.path, error) from error
+    try:
+        yield building
+        _write_manifest(building, bundle)
+        _put_in_place(building, bundle.path)
+    except OSError as error:
+        raise _unwritable(bundle.path, error) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> BundleError:
+    return BundleError(
+        f"Cannot write the compiled model to {path}: {error.strerror or error}. "
+        f"Free some space there or name another cache folder."
+    )
+
+
+def _write_manifest(folder: Path, bundle: Bundle) -> None:
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "dims": asdict(bundle.dims),
+        "precision": bundle.precision,
+        "source_digest": bundle.source_digest,
+        "alignment_heads": bundle.alignment_heads,
+        "files": {name: {"size": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in FILES},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _write_stamp(folder)
+
+
+def _put_in_place(building: Path, path: Path) -> None:
+    """Rename `building` to `path`; what stands there is moved aside first, since a full folder cannot be overwritten."""
+    building.chmod(0o755)  # mkdtemp made it private
+    for _ in range(10):
+        try:
+            building.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            try:
+                path.rename(aside / "old")
+            except FileNotFoundError:
+                pass  # another process moved it first
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        else:
+            return
+    raise BundleError(f"Other processes keep replacing {path}. Stop them, or name another cache folder.")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is not a compiled model: it has no {MANIFEST}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"The manifest of the bundle {path} is damaged ({error}). Compile it again.") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"The bundle {path} has format version {version}, and this release reads {FORMAT_VERSION}. Compile it again."
+        )
+    return manifest
+
+
+def _verify_files(path: Path, expected: dict[str, tuple[int, str]]) -> None:
+    stamp = _read_stamp(path)
+    changed = False
+    for name, (size, digest) in expected.items():
+        try:
+            found = _signature(path / name)
+            if found[0] != size:
+                raise BundleError(f"{path / name} has {found[0]} bytes instead of {size}. Compile the bundle again.")
+            if stamp.get(name) != found:
+                changed = True
+                if file_digest(path / name) != digest:
+                    raise BundleError(f"{path / name} does not match its SHA-256 in the manifest. Compile the bundle again.")
+        except OSError as error:
+            raise BundleError(f"Cannot read {path / name}: {error.strerror or error}. Compile the bundle again.") from error
+    if changed:
+        _write_stamp(path)
+
+
+def _signature(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_stamp(path: Path) -> dict[str, Any]:
+    try:
+        stamp: Any = json.loads((path / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # no stamp, or a broken one: the digests are checked
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _write_stamp(path: Path) -> None:
+    """Remember that all digests match; a folder that cannot be written is only slower to open."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path, prefix=f".{STAMP}-", delete=False, encoding="utf-8") as file:
+            json.dump({name: _signature(path / name) for name in FILES}, file)
+        os.replace(file.name, path / STAMP)
+    except OSError:
+        return
+
+
+def _pairs(value: Any) -> tuple[tuple[int, int], ...] | None:
+    return None if value is None else tuple((int(layer), int(head)) for layer, head in value)

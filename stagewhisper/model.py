@@ -1,0 +1,212 @@
+"""A loaded model, and what users call on it."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Unpack
+
+from stagewhisper.audio import SAMPLE_RATE, AudioSource, load_audio
+from stagewhisper.bundle import is_bundle, read_bundle
+from stagewhisper.checkpoint import ModelDims, load_checkpoint
+from stagewhisper.decoding import detect_language, most_probable
+from stagewhisper.engines import ENGINES, AnyEngine
+from stagewhisper.errors import EngineError, OptionError
+from stagewhisper.hub import find_model
+from stagewhisper.mel import N_FRAMES, MelSpectrogram
+from stagewhisper.tokenizer import Tokenizer, load_tokenizer
+from stagewhisper.transcript import Segment, Transcript
+from stagewhisper.transcription import TranscribeOptions, TranscriptionOptions, sequential, transcription_options
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "turbo"
+DEFAULT_ENGINE = "onnxruntime"
+PRECISIONS = ("fp32",)
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    offline: bool = False,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> "Model":
+    """The model, ready to transcribe; fetched and compiled on first use.
+
+    Args:
+        model: a name such as "base" or "large-v3", a Hugging Face `owner/name`, a checkpoint's folder or `.pt` file,
+            or a compiled bundle's folder.
+        engine: "onnxruntime" (the default) or "reference".
+        device: where the engine runs; "cpu" is the default.
+        precision: "fp32", exact, is the default.
+        threads: cores that one call may use; None takes all physical ones.
+        offline: never ask the network; the model must be here already.
+        revision: commit or branch of the model's repository.
+        cache_dir: folder for compiled models, instead of the user's cache.
+
+    Raises:
+        HubError: there is no such model, or it is not here and cannot be fetched.
+        CheckpointError: its weights or configuration are wrong.
+        BundleError: the cache cannot be written, or a named bundle is damaged.
+        EngineError: the engine cannot run on that device or in that precision.
+        OptionError: there is no such engine.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}.")
+    engine_class = ENGINES.get(engine or DEFAULT_ENGINE)
+    path = Path(model) if is_bundle(Path(model)) else find_model(str(model), revision=revision, offline=offline)
+    source, tokenizer = _open(path, reads=engine_class.reads, cache_dir=None if cache_dir is None else Path(cache_dir))
+    return Model(engine_class(source, device=device, threads=threads), tokenizer)
+
+
+def _open(path: Path, *, reads: str, cache_dir: Path | None) -> tuple[Any, Tokenizer]:
+    """What the engine reads, and the vocabulary that goes with it."""
+    if is_bundle(path):
+        if reads != "bundle":
+            raise EngineError(f"{path} is compiled for ONNX Runtime. Give this engine the checkpoint it was made from.")
+        bundle = read_bundle(path)
+        return bundle, load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer)
+    checkpoint = load_checkpoint(path)
+    if reads == "checkpoint":
+        return checkpoint, load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
+    from stagewhisper.compiler import compiled
+
+    bundle = compiled(checkpoint, cache_dir=cache_dir)
+    return bundle, load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer)
+
+
+class Model:
+    """An engine with its vocabulary. May be used from several threads at once."""
+
+    def __init__(self, engine: AnyEngine, tokenizer: Tokenizer) -> None:
+        """`load` makes one from a name."""
+        self.engine = engine
+        self.tokenizer = tokenizer
+
+    @property
+    def dims(self) -> ModelDims:
+        """The model's shape."""
+        return self.engine.dims
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether the model knows languages besides English."""
+        return self.tokenizer.is_multilingual
+
+    def transcribe(self, audio: AudioSource, **options: Unpack[TranscribeOptions]) -> Transcript:
+        """The transcript of a recording.
+
+        `audio` is a path, an open binary file, the bytes of a file, or samples: mono, 16 kHz, full scale at ±1.
+        The options are openai/whisper's.
+
+        Raises:
+            AudioError: the recording cannot be read.
+            OptionError: an option's name or value is wrong.
+        """
+        return self.segments(audio, **options).transcript()
+
+    def segments(self, audio: AudioSource, **options: Unpack[TranscribeOptions]) -> "SegmentStream":
+        """The transcript's segments, decoded one window ahead of whoever asks for them.
+
+        Takes what `transcribe` takes, and raises what it raises: errors of audio and options at once.
+        """
+        checked = transcription_options(options)
+        self._check_language(checked)
+        samples = load_audio(audio)
+        return SegmentStream(self, MelSpectrogram(samples, self.dims.n_mels), checked, len(samples) / SAMPLE_RATE)
+
+    def detect_language(self, audio: AudioSource) -> dict[str, float]:
+        """The probability of every language code, judged on the first 30 seconds.
+
+        Raises:
+            AudioError: the recording cannot be read.
+            OptionError: the model knows English only.
+        """
+        return self._detect_language(MelSpectrogram(load_audio(audio), self.dims.n_mels))
+
+    def _detect_language(self, mel: MelSpectrogram) -> dict[str, float]:
+        features = self.engine.encode(mel.window(0, N_FRAMES)[None])
+        return detect_language(self.engine, features, tokenizer=self.tokenizer, n_audio=1)[0]
+
+    def _check_language(self, options: TranscriptionOptions) -> None:
+        language = options.language
+        if language is None:
+            return
+        if not self.is_multilingual and language != "en":
+            raise OptionError(f"This model knows English only, not {language!r}. Use a model without '.en'.")
+        if self.is_multilingual and language not in self.tokenizer.languages:
+            raise OptionError(
+                f"This model does not know the language {language!r}. It knows: {', '.join(self.tokenizer.languages)}."
+            )
+
+
+class SegmentStream:
+    """The segments of one transcription, in order. Each can be taken once, as with any iterator."""
+
+    language: str
+    """Code of the spoken language, given or detected."""
+    language_probability: float | None
+    """How sure the detection was; None when the language was given."""
+    duration: float
+    """Length of the recording in seconds."""
+    position: float
+    """How much of it is done, in seconds."""
+
+    def __init__(self, model: Model, mel: MelSpectrogram, options: TranscriptionOptions, duration: float) -> None:
+        self.duration = duration
+        self.position = 0.0
+        self.language, self.language_probability = _language(model, mel, options)
+        self._model = model
+        self._taken: list[Segment] = []
+        self._coming = self._decode(mel, options.in_language(self.language))
+
+    def __iter__(self) -> Iterator[Segment]:
+        return self
+
+    def __next__(self) -> Segment:
+        segment = next(self._coming)
+        self._taken.append(segment)
+        return segment
+
+    def transcript(self) -> Transcript:
+        """The whole transcript, with the segments already taken; decodes what is left."""
+        for _ in self:
+            pass
+        tokens = [token for segment in self._taken for token in segment.tokens]
+        return Transcript(
+            text=self._model.tokenizer.decode(tokens),
+            segments=tuple(self._taken),
+            language=self.language,
+            language_probability=self.language_probability,
+            duration=self.duration,
+        )
+
+    def _decode(self, mel: MelSpectrogram, options: TranscriptionOptions) -> Iterator[Segment]:
+        for progress in sequential(self._model.engine, mel, tokenizer=self._model.tokenizer, options=options):
+            self.position = progress.position
+            yield from progress.segments
+
+
+def _language(model: Model, mel: MelSpectrogram, options: TranscriptionOptions) -> tuple[str, float | None]:
+    if options.language is not None:
+        return options.language, None
+    if not model.is_multilingual:
+        return "en", None
+    probabilities = model._detect_language(mel)
+    language = most_probable(probabilities)
+    logger.info("Detected language: %s (%.0f %%)", language, 100 * probabilities[language])
+    return language, probabilities[language]
+
+
+def transcribe(
+    audio: AudioSource, model: str | Path = DEFAULT_MODEL, **options: Unpack[TranscribeOptions]
+) -> Transcript:
+    """The transcript of a recording, in one line; to transcribe several, `load` the model once.
+
+    Raises what `load` and `Model.transcribe` raise.
+    """
+    return load(model).transcribe(audio, **options)
