@@ -10,7 +10,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "Segment", "SegmentStream", "StagewhisperError", "Transcript", "Word", "load", "transcribe"]
+__all__ = [
+    "Model",
+    "Segment",
+    "SegmentStream",
+    "StagewhisperError",
+    "Transcript",
+    "Word",
+    "load",
+    "transcribe",
+]
 
 _HOMES = {
     "Model": "stagewhisper.model",

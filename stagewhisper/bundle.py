@@ -11,7 +11,6 @@ A bundle is written beside its place and renamed into it, so a reader never sees
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stagewhisper.atomic import writing_atomically
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.errors import BundleError, CheckpointError
 
@@ -66,7 +66,7 @@ def is_bundle(path: Path) -> bool:
 def read_bundle(path: Path) -> Bundle:
     """The bundle in the folder `path`, after checking that it is whole.
 
-    Digests are computed when a file's size or time has changed since they last matched; other starts only compare those.
+    Digests are computed only when a file's size or time has changed since they last matched.
 
     Raises:
         BundleError: a file is missing or damaged, or another version wrote the bundle.
@@ -80,7 +80,9 @@ def read_bundle(path: Path) -> Bundle:
             source_digest=str(manifest["source_digest"]),
             alignment_heads=_pairs(manifest["alignment_heads"]),
         )
-        expected = {name: (int(manifest["files"][name]["size"]), str(manifest["files"][name]["sha256"])) for name in FILES}
+        expected = {
+            name: (int(manifest["files"][name]["size"]), str(manifest["files"][name]["sha256"])) for name in FILES
+        }
     except (KeyError, TypeError, ValueError, CheckpointError) as error:
         raise BundleError(f"The manifest of the bundle {path} is damaged ({error}). Compile it again.") from error
     _verify_files(path, expected)
@@ -125,14 +127,16 @@ def _write_manifest(folder: Path, bundle: Bundle) -> None:
         "precision": bundle.precision,
         "source_digest": bundle.source_digest,
         "alignment_heads": bundle.alignment_heads,
-        "files": {name: {"size": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in FILES},
+        "files": {
+            name: {"size": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in FILES
+        },
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     _write_stamp(folder)
 
 
 def _put_in_place(building: Path, path: Path) -> None:
-    """Rename `building` to `path`; what stands there is moved aside first, since a full folder cannot be overwritten."""
+    """Rename `building` to `path`; a folder that stands there is moved aside, since it cannot be overwritten."""
     building.chmod(0o755)  # mkdtemp made it private
     for _ in range(10):
         try:
@@ -168,7 +172,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
-            f"The bundle {path} has format version {version}, and this release reads {FORMAT_VERSION}. Compile it again."
+            f"The bundle {path} has format version {version}; this release reads {FORMAT_VERSION}. Compile it again."
         )
     return manifest
 
@@ -184,9 +188,13 @@ def _verify_files(path: Path, expected: dict[str, tuple[int, str]]) -> None:
             if stamp.get(name) != found:
                 changed = True
                 if file_digest(path / name) != digest:
-                    raise BundleError(f"{path / name} does not match its SHA-256 in the manifest. Compile the bundle again.")
+                    raise BundleError(
+                        f"{path / name} does not match its SHA-256 in the manifest. Compile the bundle again."
+                    )
         except OSError as error:
-            raise BundleError(f"Cannot read {path / name}: {error.strerror or error}. Compile the bundle again.") from error
+            raise BundleError(
+                f"Cannot read {path / name}: {error.strerror or error}. Compile the bundle again."
+            ) from error
     if changed:
         _write_stamp(path)
 
@@ -207,9 +215,8 @@ def _read_stamp(path: Path) -> dict[str, Any]:
 def _write_stamp(path: Path) -> None:
     """Remember that all digests match; a folder that cannot be written is only slower to open."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path, prefix=f".{STAMP}-", delete=False, encoding="utf-8") as file:
+        with writing_atomically(path / STAMP) as file:
             json.dump({name: _signature(path / name) for name in FILES}, file)
-        os.replace(file.name, path / STAMP)
     except OSError:
         return
 

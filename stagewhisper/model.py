@@ -15,7 +15,12 @@ from stagewhisper.hub import find_model
 from stagewhisper.mel import N_FRAMES, MelSpectrogram
 from stagewhisper.tokenizer import Tokenizer, load_tokenizer
 from stagewhisper.transcript import Segment, Transcript
-from stagewhisper.transcription import TranscribeOptions, TranscriptionOptions, sequential, transcription_options
+from stagewhisper.transcription import (
+    TranscribeOptions,
+    TranscriptionOptions,
+    sequential,
+    transcription_options,
+)
 
 logger = logging.getLogger(__name__)
 

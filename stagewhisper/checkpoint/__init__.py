@@ -1,5 +1,7 @@
 """Read a Whisper checkpoint, whatever its file format, as named float32 arrays."""
 
+from stagewhisper.checkpoint.checkpoint import Checkpoint
 from stagewhisper.checkpoint.dims import ModelDims
+from stagewhisper.checkpoint.load import load_checkpoint
 
-__all__ = ["ModelDims"]
+__all__ = ["Checkpoint", "ModelDims", "load_checkpoint"]

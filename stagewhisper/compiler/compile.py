@@ -2,14 +2,13 @@
 
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
 import platformdirs
 
+from stagewhisper.atomic import writing_atomically
 from stagewhisper.bundle import FORMAT_VERSION, Bundle, file_digest, read_bundle, writing_bundle
 from stagewhisper.checkpoint import Checkpoint
 from stagewhisper.errors import BundleError
@@ -75,7 +74,7 @@ def default_cache_dir() -> Path:
 def source_digest(checkpoint: Checkpoint, *, cache_dir: Path) -> str:
     """SHA-256 over the names and contents of the checkpoint's files.
 
-    Reading gigabytes at every start would cost seconds, so the digest is remembered under the files' paths, sizes and times.
+    Reading gigabytes costs seconds, so the digest is remembered under the files' paths, sizes and times.
     """
     parts = []
     for file in sorted(checkpoint.files):
@@ -98,9 +97,8 @@ def source_digest(checkpoint: Checkpoint, *, cache_dir: Path) -> str:
 def _remember(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="ascii") as file:
+        with writing_atomically(path) as file:
             file.write(text)
-        os.replace(file.name, path)
     except OSError as error:
         raise BundleError(
             f"Cannot write the cache folder {path.parent}: {error.strerror or error}. "

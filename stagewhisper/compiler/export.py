@@ -86,7 +86,13 @@ def _encoder_block(build: GraphBuilder, x: ir.Value, name: str, *, n_head: int) 
 
 
 def _decoder_block(
-    build: GraphBuilder, x: ir.Value, layer: int, *, mask: ir.Value, cache: dict[str, ir.Value], dims: ModelDims
+    build: GraphBuilder,
+    x: ir.Value,
+    layer: int,
+    *,
+    mask: ir.Value,
+    cache: dict[str, ir.Value],
+    dims: ModelDims,
 ) -> ir.Value:
     name = f"decoder.blocks.{layer}"
     x = build.op("Add", x, _self_attention(build, x, layer, mask=mask, cache=cache, dims=dims))
@@ -95,7 +101,13 @@ def _decoder_block(
 
 
 def _self_attention(
-    build: GraphBuilder, x: ir.Value, layer: int, *, mask: ir.Value, cache: dict[str, ir.Value], dims: ModelDims
+    build: GraphBuilder,
+    x: ir.Value,
+    layer: int,
+    *,
+    mask: ir.Value,
+    cache: dict[str, ir.Value],
+    dims: ModelDims,
 ) -> ir.Value:
     name, n_head = f"decoder.blocks.{layer}.attn", dims.n_text_head
     normed = build.layer_norm(x, f"{name}_ln")
@@ -124,9 +136,7 @@ def _cross_attention(
     return build.linear(_merge_heads(build, _attend(build, q, k, v)), f"{name}.cross_attn.out")
 
 
-def _repeat_per_sequence(
-    build: GraphBuilder, x: ir.Value, n_group: ir.Value, *, shape: list[Dim]
-) -> ir.Value:
+def _repeat_per_sequence(build: GraphBuilder, x: ir.Value, n_group: ir.Value, *, shape: list[Dim]) -> ir.Value:
     """[n_audio, ..] → [n_audio · n_group, ..], every window's rows standing side by side."""
     one = build.constant([1])
     repeats = build.op("Concat", one, build.op("Unsqueeze", n_group, build.constant([0])), one, one, one, axis=0)
@@ -145,9 +155,7 @@ def _query(build: GraphBuilder, x: ir.Value, name: str, *, n_head: int) -> ir.Va
     return build.op("Mul", build.linear(x, f"{name}.query"), build.constant((n_state // n_head) ** -0.5))
 
 
-def _attend(
-    build: GraphBuilder, q: ir.Value, k: ir.Value, v: ir.Value, *, mask: ir.Value | None = None
-) -> ir.Value:
+def _attend(build: GraphBuilder, q: ir.Value, k: ir.Value, v: ir.Value, *, mask: ir.Value | None = None) -> ir.Value:
     """softmax(q·k + mask)·v with q and v [.., n, head_dim] and k already [.., head_dim, n]."""
     scores = build.op("MatMul", q, k)
     if mask is not None:
@@ -190,10 +198,8 @@ def _cache_inputs(build: GraphBuilder, layer: int, dims: ModelDims) -> dict[str,
     }
 
 
-def _positions_and_mask(
-    build: GraphBuilder, tokens: ir.Value, *, past_k: ir.Value
-) -> tuple[ir.Value, ir.Value]:
-    """Positions of the new tokens, [n_new], and the causal mask to be added to their scores, [n_new, n_past + n_new]."""
+def _positions_and_mask(build: GraphBuilder, tokens: ir.Value, *, past_k: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Positions of the new tokens, [n_new], and the causal mask to add to scores, [n_new, n_past + n_new]."""
     zero, one = build.constant(0), build.constant(1)
     n_past = build.dim(past_k, 2)
     n_total = build.op("Add", n_past, build.dim(tokens, 1))

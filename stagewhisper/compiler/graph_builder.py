@@ -67,9 +67,7 @@ class GraphBuilder:
                 array = self._checkpoint.weight(name)
                 return ir.tensor(np.ascontiguousarray(array.T if transpose else array), name=key)
 
-            lazy = ir.LazyTensor(
-                read, ir.DataType.FLOAT, ir.Shape(shape[::-1] if transpose else shape), name=key
-            )
+            lazy = ir.LazyTensor(read, ir.DataType.FLOAT, ir.Shape(shape[::-1] if transpose else shape), name=key)
             self._initializers[key] = self._tape.initializer(lazy)
         return self._initializers[key]
 

@@ -58,9 +58,7 @@ def _languages(
 
 def _search(options: DecodingOptions, *, tokenizer: Tokenizer, n_audio: int) -> Search:
     if options.beam_size is not None:
-        return BeamSearch(
-            n_audio=n_audio, beam_size=options.beam_size, patience=options.patience, eot=tokenizer.eot
-        )
+        return BeamSearch(n_audio=n_audio, beam_size=options.beam_size, patience=options.patience, eot=tokenizer.eot)
     return Greedy(
         n_audio=n_audio,
         n_group=options.best_of or 1,

@@ -9,7 +9,9 @@ from stagewhisper.errors import OptionError
 from stagewhisper.tokenizer import Tokenizer
 
 
-def detect_language(engine: AnyEngine, features: object, *, tokenizer: Tokenizer, n_audio: int) -> list[dict[str, float]]:
+def detect_language(
+    engine: AnyEngine, features: object, *, tokenizer: Tokenizer, n_audio: int
+) -> list[dict[str, float]]:
     """For each window, the probability of every language code, in the vocabulary's order.
 
     The model is asked for the token after the start of a transcript, languages only.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -33,6 +33,7 @@ class Choice:
     """Nothing is left to decode."""
 
 
+@runtime_checkable
 class Search(Protocol):
     """Keeps `n_group` sequences for each window, from the first token to the candidates."""
 

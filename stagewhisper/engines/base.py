@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from stagewhisper.arrays import MelBatch, PositionLogits, Tokens
 from stagewhisper.checkpoint import ModelDims
@@ -21,6 +21,7 @@ class DecoderOutput(Generic[CacheT]):
     """The keys and values of all tokens so far; takes the place of the cache that was passed in."""
 
 
+@runtime_checkable
 class Engine(Protocol[FeaturesT, CacheT]):
     """Whisper's encoder and decoder as four functions.
 

@@ -60,7 +60,7 @@ class OnnxRuntimeEngine:
         try:
             self._encoder = ort.InferenceSession(bundle.encoder, options, providers=["CPUExecutionProvider"])
             self._decoder = ort.InferenceSession(bundle.decoder, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  its exceptions share no base class
+        except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {bundle.path}: {error}. Compile it again.") from error
         self._cross_names = [name for name in _output_names(self._encoder) if name.startswith("cross_")]
         self._present_names = [name for name in _output_names(self._decoder) if name.startswith("present_")]
@@ -86,7 +86,12 @@ class OnnxRuntimeEngine:
     ) -> DecoderOutput[Cache]:
         """Logits after `tokens`, which follow what is in the cache."""
         positions = np.asarray(logit_positions, np.int64)
-        inputs = {"tokens": _buffer(tokens), "logit_positions": _buffer(positions), **cache.past, **cache.cross}
+        inputs = {
+            "tokens": _buffer(tokens),
+            "logit_positions": _buffer(positions),
+            **cache.past,
+            **cache.cross,
+        }
         outputs = _run(self._decoder, inputs, ["logits", *self._present_names])
         past = {_past_name(name): outputs[name] for name in self._present_names}
         return DecoderOutput(outputs["logits"].numpy(), replace(cache, past=past))

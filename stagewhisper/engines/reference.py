@@ -138,7 +138,9 @@ class ReferenceEngine:
         return normed * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
 
     def _keys_and_values(self, x: Array, name: str, *, n_head: int) -> KeysAndValues:
-        return split_heads(self._linear(x, f"{name}.key"), n_head), split_heads(self._linear(x, f"{name}.value"), n_head)
+        return split_heads(self._linear(x, f"{name}.key"), n_head), split_heads(
+            self._linear(x, f"{name}.value"), n_head
+        )
 
     def _attention(self, x: Array, name: str, keys_and_values: KeysAndValues, *, mask: Array | None = None) -> Array:
         k, v = keys_and_values

@@ -6,9 +6,9 @@ Source: openai/whisper, `transcribe.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stagewhisper.audio import SAMPLE_RATE
 from stagewhisper.decoding import DecodingResult
 from stagewhisper.mel import HOP_SAMPLES, N_FRAMES
-from stagewhisper.audio import SAMPLE_RATE
 from stagewhisper.tokenizer import Tokenizer
 from stagewhisper.transcript import Segment
 

@@ -68,5 +68,5 @@ def clips(timestamps: Sequence[float], *, n_frames: int) -> list[tuple[int, int]
 
 
 def pad_window(mel: Mel) -> Mel:
-    """`mel` with zeros appended up to a whole window; zero lies above silence, but it is what Whisper was trained on."""
+    """`mel` with zeros appended up to a whole window: zero lies above silence, but Whisper was trained with it."""
     return np.pad(mel, ((0, 0), (0, N_FRAMES - mel.shape[1])))

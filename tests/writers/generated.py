@@ -14,9 +14,7 @@ seconds = st.one_of(
 texts = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30),
     st.lists(
-        st.sampled_from(
-            [" a", "\t", "\n", "\r", "\u2028", "-->", "->", "--", ">", " ", "é", "日本", "😀", '"', "\\"]
-        ),
+        st.sampled_from([" a", "\t", "\n", "\r", "\u2028", "-->", "->", "--", ">", " ", "é", "日本", "😀", '"', "\\"]),
         max_size=12,
     ).map("".join),
 )

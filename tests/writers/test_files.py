@@ -26,9 +26,7 @@ def test_an_older_file_is_replaced_and_nothing_else_stays_in_the_folder(tmp_path
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "ordinary").touch()
     write_transcript(ONE, tmp_path / "x.txt", format="txt")
-    assert stat.S_IMODE((tmp_path / "x.txt").stat().st_mode) == stat.S_IMODE(
-        (tmp_path / "ordinary").stat().st_mode
-    )
+    assert stat.S_IMODE((tmp_path / "x.txt").stat().st_mode) == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
 
 
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
@@ -37,9 +35,7 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     assert path.is_file()
 
 
-@pytest.mark.parametrize(
-    "failure", [ValueError("its own fault"), KeyboardInterrupt(), OSError(28, "No space left")]
-)
+@pytest.mark.parametrize("failure", [ValueError("its own fault"), KeyboardInterrupt(), OSError(28, "No space left")])
 def test_a_writer_that_fails_half_way_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch, failure):
     def fail(transcript: Transcript, file):
         file.write("half")
