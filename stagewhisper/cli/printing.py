@@ -1,0 +1,29 @@
+"""The text on standard output: one line per segment, headings between recordings."""
+
+from stagewhisper.transcript import Segment
+from stagewhisper.writers import format_timestamp
+
+
+class TextPrinter:
+    """Prints segments as they come; it remembers whether something stands above the next heading."""
+
+    def __init__(self, *, verbose: bool | None, with_headings: bool) -> None:
+        """`verbose`: None prints the text alone, True the times too, False nothing."""
+        self._verbose = verbose
+        self._with_headings = with_headings
+        self._is_first = True
+
+    def heading(self, name: str) -> None:
+        """Prints `==> name <==` as head(1) does, where there are several recordings."""
+        if not self._with_headings or self._verbose is False:
+            return
+        print("" if self._is_first else "\n", f"==> {name} <==", sep="", flush=True)
+        self._is_first = False
+
+    def segment(self, segment: Segment) -> None:
+        """Prints one segment; with times the line is openai/whisper's."""
+        if self._verbose:
+            start, end = format_timestamp(segment.start), format_timestamp(segment.end)
+            print(f"[{start} --> {end}] {segment.text}", flush=True)
+        elif self._verbose is None:
+            print(segment.text.strip(), flush=True)

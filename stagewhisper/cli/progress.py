@@ -1,0 +1,60 @@
+"""How far a recording is, on standard error while that is a terminal."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class ProgressBar:
+    """A bar over the seconds of one recording; it does nothing when standard error is not a terminal."""
+
+    def __init__(self, title: str, *, duration: float) -> None:
+        """`title` is shown beside the bar; `duration` is its length in seconds."""
+        self._progress = _rich_progress(title, duration) if sys.stderr.isatty() else None
+
+    def move_to(self, position: float) -> None:
+        """Shows that `position` seconds are done."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=position)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While it is open, the bar is on the screen."""
+        if self._progress is None:
+            yield
+            return
+        with self._progress:
+            yield
+
+    @contextmanager
+    def out_of_the_way(self) -> Iterator[None]:
+        """While it is open, standard output may be written to without drawing over the bar."""
+        if self._progress is None or not sys.stdout.isatty():
+            yield
+            return
+        self._progress.stop()
+        yield
+        self._progress.start()
+
+
+def _rich_progress(title: str, duration: float) -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s", markup=False),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Standard output may be a file: rich would send what is written there to the terminal instead.
+        redirect_stdout=False,
+    )
+    progress.add_task(title, total=duration)
+    return progress

@@ -1,0 +1,105 @@
+"""What the parsed options of `transcribe` mean to the library."""
+
+import argparse
+from typing import Any
+
+from stagewhisper.cli.environment import hub_options
+from stagewhisper.cli.temperatures import fallback_temperatures
+from stagewhisper.errors import OptionError
+from stagewhisper.writers import BUILT_IN_FORMATS, WRITERS
+
+_PASSED_ON = (
+    "task",
+    "language",
+    "initial_prompt",
+    "carry_initial_prompt",
+    "prefix",
+    "condition_on_previous_text",
+    "clip_timestamps",
+    "without_timestamps",
+    "best_of",
+    "beam_size",
+    "patience",
+    "length_penalty",
+    "suppress_tokens",
+    "seed",
+    "compression_ratio_threshold",
+    "logprob_threshold",
+    "no_speech_threshold",
+)
+_NEED_WORDS = (
+    "word_timestamps",
+    "highlight_words",
+    "max_line_width",
+    "max_line_count",
+    "max_words_per_line",
+    "hallucination_silence_threshold",
+)
+
+
+def decoding_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of `Model.segments`, already checked: a wrong one must not cost loading a model.
+
+    Raises:
+        OptionError: a value is impossible, or asks for words.
+    """
+    from stagewhisper.transcription import transcription_options
+
+    _refuse_words(arguments)
+    options = {name: getattr(arguments, name) for name in _PASSED_ON}
+    options["temperature"] = fallback_temperatures(arguments.temperature, arguments.temperature_increment_on_fallback)
+    transcription_options(options)  # type: ignore[arg-type]  # the names are the TypedDict's, and checked there
+    return options
+
+
+def load_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of `load`.
+
+    Raises:
+        OptionError: two options contradict each other, or the number of threads is impossible.
+    """
+    return {
+        "engine": arguments.engine,
+        "device": arguments.device,
+        "precision": _precision(arguments.precision, fp16=arguments.fp16),
+        "threads": _threads(arguments.threads),
+        **hub_options(arguments),
+    }
+
+
+def output_formats(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The formats to write: none, unless a folder or a format was asked for.
+
+    Raises:
+        OptionError: a writer lacks a package that it needs; better known now than after an hour of decoding.
+    """
+    formats: tuple[str, ...] | None = arguments.output_format
+    if formats is None:
+        formats = () if arguments.output_dir is None else BUILT_IN_FORMATS
+    for name in formats:
+        WRITERS.get(name)
+    return formats
+
+
+def _refuse_words(arguments: argparse.Namespace) -> None:
+    for name in _NEED_WORDS:
+        value = getattr(arguments, name)
+        if value is not None and value is not False:
+            raise OptionError(
+                f"--{name.replace('_', '-')} {value} needs word timestamps, which this version does not have yet. "
+                "Leave the option out."
+            )
+
+
+def _precision(precision: str | None, *, fp16: bool | None) -> str | None:
+    if fp16 is not False:
+        return precision
+    if precision not in (None, "fp32"):
+        raise OptionError(f"--fp16 False asks for fp32 and --precision for {precision}: leave one of them out.")
+    return "fp32"
+
+
+def _threads(threads: int | None) -> int | None:
+    if threads is not None and threads < 0:
+        raise OptionError(f"--threads is {threads}, and has to be 1 or more, or 0 for all physical cores.")
+    return threads or None

@@ -1,0 +1,60 @@
+"""What an option's text means; a text that means nothing is answered with what would."""
+
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def boolean(text: str) -> bool:
+    """True or False, as openai/whisper spells them, in upper or lower case."""
+    if text.lower() not in ("true", "false"):
+        raise ArgumentTypeError(f"expected True or False, got {text!r}")
+    return text.lower() == "true"
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
+
+
+def optional_number(text: str) -> float | None:
+    """A finite number, or None where the text is `None`."""
+    return _optional(text, number)
+
+
+def optional_integer(text: str) -> int | None:
+    """A whole number, or None where the text is `None`."""
+    return _optional(text, _integer)
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Names of writers, each once, from a comma-separated list in which `all` stands for the built-in ones."""
+    from stagewhisper.writers import BUILT_IN_FORMATS, WRITERS
+
+    names = [name.strip() for name in text.split(",")]
+    known = WRITERS.names()
+    for name in names:
+        if name not in (*known, "all"):
+            raise ArgumentTypeError(f"no format is called {name!r}; known: {', '.join(known)}, all")
+    expanded = [each for name in names for each in (BUILT_IN_FORMATS if name == "all" else (name,))]
+    return tuple(dict.fromkeys(expanded))
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a whole number or None, got {text!r}") from None
+
+
+def _optional(text: str, convert: Callable[[str], T]) -> T | None:
+    return None if text == "None" else convert(text)
