@@ -104,7 +104,7 @@ def _stream_opener(arguments: argparse.Namespace, options: dict[str, Any]) -> Op
 def _transcribe(recording: Recording, open_stream: OpenStream, printer: TextPrinter, outputs: Sequence[Output]) -> None:
     stream = open_stream(recording.source())
     printer.heading(recording.name)
-    bar = ProgressBar(recording.name, duration=stream.duration)
+    bar = ProgressBar(Path(recording.name).name, duration=stream.duration)
     with bar.shown():
         for segment in stream:
             with bar.out_of_the_way():
