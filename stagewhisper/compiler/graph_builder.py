@@ -33,7 +33,7 @@ class GraphBuilder:
 
     def input(self, name: str, dtype: ir.DataType, shape: Sequence[Dim]) -> ir.Value:
         """A new graph input; a dimension given as text is free."""
-        value = ir.Input(name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        value = ir.val(name, dtype, shape)
         self._inputs.append(value)
         return value
 

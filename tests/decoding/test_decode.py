@@ -54,8 +54,8 @@ def test_language_detection_equals_openai_whisper(model: Model, oracle: whisper.
     found = detect_language(model.engine, model.engine.encode(mel), tokenizer=model.tokenizer, n_audio=2)
     _, expected = oracle.detect_language(torch.from_numpy(mel))
     for ours, theirs in zip(found, expected, strict=True):
-        assert list(ours) == list(theirs)
-        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-5)  # float32 softmax
+        assert ours == pytest.approx(theirs, abs=1e-5)  # float32 softmax
+        assert max(ours, key=ours.get) == max(theirs, key=theirs.get)
 
 
 def test_an_undetermined_language_is_detected_for_each_window(
