@@ -164,17 +164,19 @@ def file_digest(path: Path) -> str:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(f"{path} is not a compiled model: it has no {MANIFEST}.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"The manifest of the bundle {path} is damaged ({error}). Compile it again.") from error
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict):
+        manifest = {}
+    version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise BundleError(
             f"The bundle {path} has format version {version}; this release reads {FORMAT_VERSION}. Compile it again."
         )
-    return manifest
+    return dict(manifest)
 
 
 def _verify_files(path: Path, expected: dict[str, tuple[int, str]]) -> None:

@@ -51,7 +51,7 @@ def load(
         threads: cores that one call may use; None takes all physical ones.
         offline: never ask the network; the model must be here already.
         revision: commit or branch of the model's repository.
-        cache_dir: folder for compiled models, instead of the user's cache.
+        cache_dir: folder for fetched and compiled models, instead of the user's Hugging Face cache and our own.
 
     Raises:
         HubError: there is no such model, or it is not here and cannot be fetched.
@@ -63,8 +63,11 @@ def load(
     if precision not in (None, *PRECISIONS):
         raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}.")
     engine_class = ENGINES.get(engine or DEFAULT_ENGINE)
-    path = Path(model) if is_bundle(Path(model)) else find_model(str(model), revision=revision, offline=offline)
-    source, tokenizer = _open(path, reads=engine_class.reads, cache_dir=None if cache_dir is None else Path(cache_dir))
+    cache = None if cache_dir is None else Path(cache_dir)
+    path = Path(model)
+    if not is_bundle(path):
+        path = find_model(model, revision=revision, offline=offline, cache_dir=cache)
+    source, tokenizer = _open(path, reads=engine_class.reads, cache_dir=cache)
     return Model(engine_class(source, device=device, threads=threads), tokenizer)
 
 

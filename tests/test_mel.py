@@ -72,7 +72,7 @@ def test_both_edges_equal_openai_whispers_at_any_length(n_samples: int, padding:
     assert_close(log_mel(samples, n_mels=80, padding_samples=padding), openai_mel(samples, 80, padding=padding))
 
 
-@pytest.mark.parametrize("n_samples", range(1, 201, 7))
+@pytest.mark.parametrize("n_samples", [1, 39, 40, 41, 100, 159, 160, 199, 200])
 def test_tiny_recordings_before_a_window_of_silence_equal_openai_whispers(n_samples: int):
     samples = noise(n_samples, seed=n_samples)
     assert_close(log_mel(samples, n_mels=80, padding_samples=N_SAMPLES), openai_mel(samples, 80, padding=N_SAMPLES))
@@ -115,7 +115,7 @@ def test_windows_are_pieces_of_the_whole_to_the_last_bit(n_samples: int, n_mels:
     choose = np.random.default_rng(n_samples)
     places = [0, 1, 299, 300, 301, spectrogram.n_frames, *choose.integers(0, spectrogram.n_frames + 1, 10).tolist()]
     for start in (place for place in places if place <= spectrogram.n_frames):
-        for length in (0, 1, 299, 300, N_FRAMES):
+        for length in (0, 1, 299, N_FRAMES):
             window = spectrogram.window(start, length)
             assert window.shape == (n_mels, length)
             np.testing.assert_array_equal(window, whole[:, start : start + length])

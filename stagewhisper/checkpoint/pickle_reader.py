@@ -13,7 +13,7 @@ from collections.abc import Callable
 from stagewhisper.checkpoint.quoting import quoted
 from stagewhisper.checkpoint.torch_names import (
     OrderedPairs,
-    Refused,
+    RefusedError,
     TensorMaker,
     constructed,
     known_name,
@@ -36,10 +36,10 @@ def read_pickle(data: bytes, *, make_tensor: TensorMaker, source: str) -> object
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count == _MOST_OPCODES:
-                raise Refused(f"it has more than {_MOST_OPCODES} steps")
+                raise RefusedError(f"it has more than {_MOST_OPCODES} steps")
             machine.step(opcode.name, argument)
         return machine.result()
-    except Refused as error:
+    except RefusedError as error:
         raise CheckpointError(
             f"{source} was refused, and nothing in it was run: {error}. "
             "Expected tensors and plain data only. Get the checkpoint from its publisher, or as safetensors."
@@ -67,22 +67,22 @@ class _Machine:
             _ACTIONS[opcode](self, argument)
         elif opcode not in _IGNORED:
             shown = "" if argument is None else f" with {quoted(argument)}"
-            raise Refused(f"it uses the opcode {opcode}{shown}")
+            raise RefusedError(f"it uses the opcode {opcode}{shown}")
 
     def result(self) -> object:
         """What the pickle left on the stack."""
         if len(self._stack) != 1 or self._below_marks:
-            raise Refused("it does not end with a single value")
+            raise RefusedError("it does not end with a single value")
         return self._stack[0]
 
     def _pop(self) -> object:
         if not self._stack:
-            raise Refused("it takes a value from the empty stack")
+            raise RefusedError("it takes a value from the empty stack")
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[object]:
         if not self._below_marks:
-            raise Refused("it returns to a mark that it did not set")
+            raise RefusedError("it returns to a mark that it did not set")
         items, self._stack = self._stack, self._below_marks.pop()
         return items
 
@@ -103,7 +103,7 @@ class _Machine:
 
     def get(self, index: object) -> None:
         if not isinstance(index, int) or index not in self._memo:
-            raise Refused(f"it recalls the value {quoted(index)}, which it never stored")
+            raise RefusedError(f"it recalls the value {quoted(index)}, which it never stored")
         self._stack.append(self._memo[index])
 
     def empty_list(self, _: object) -> None:
@@ -136,17 +136,17 @@ class _Machine:
     def _extend(self, items: list[object]) -> None:
         target = self._pop()
         if not isinstance(target, list):
-            raise Refused(f"it appends to {quoted(target)}")
+            raise RefusedError(f"it appends to {quoted(target)}")
         target.extend(items)
         self._stack.append(target)
 
     def _update(self, items: list[object]) -> None:
         target = self._pop()
         if not isinstance(target, dict) or len(items) % 2:
-            raise Refused(f"it sets {len(items)} keys and values of {quoted(target)}")
+            raise RefusedError(f"it sets {len(items)} keys and values of {quoted(target)}")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | int):
-                raise Refused(f"it uses {quoted(key)} as the key of a dict")
+                raise RefusedError(f"it uses {quoted(key)} as the key of a dict")
             target[key] = value
         self._stack.append(target)
 
@@ -158,7 +158,7 @@ class _Machine:
         """STACK_GLOBAL: module and attribute lie on the stack."""
         attribute, module = self._pop(), self._pop()
         if not isinstance(attribute, str) or not isinstance(module, str):
-            raise Refused(f"it asks for the attribute {quoted(attribute)} of {quoted(module)}")
+            raise RefusedError(f"it asks for the attribute {quoted(attribute)} of {quoted(module)}")
         self.name(f"{module} {attribute}")
 
     def persistent_id(self, _: object) -> None:
@@ -169,7 +169,7 @@ class _Machine:
         """BUILD: torch hangs `_metadata` on a state dict in this way; it is dropped."""
         state, target = self._pop(), self._pop()
         if not isinstance(target, OrderedPairs) or not isinstance(state, dict):
-            raise Refused(f"it sets the inner state of {quoted(target)} to {quoted(state)}")
+            raise RefusedError(f"it sets the inner state of {quoted(target)} to {quoted(state)}")
         self._stack.append(target)
 
     def reduce(self, _: object) -> None:

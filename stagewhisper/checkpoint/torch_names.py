@@ -33,7 +33,7 @@ _KNOWN = {*_STORAGE_TYPES, _ORDERED_DICT, _REBUILD_TENSOR, *_REBUILD_PARAMETER}
 _MOST_AXES = 8
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A pickle asks for something that is not built; its reader turns this into a CheckpointError."""
 
 
@@ -68,10 +68,10 @@ def known_name(text: str) -> Name:
     """The name `text`, "module attribute", if it is one of the few.
 
     Raises:
-        Refused: it is not.
+        RefusedError: it is not.
     """
     if text not in _KNOWN:
-        raise Refused(f"it asks for {quoted(text.replace(' ', '.'))}")
+        raise RefusedError(f"it asks for {quoted(text.replace(' ', '.'))}")
     return Name(text)
 
 
@@ -79,7 +79,7 @@ def constructed(function: object, arguments: object, make_tensor: TensorMaker) -
     """What torch would get from calling the named function.
 
     Raises:
-        Refused: it is none of the four constructions above, or its arguments are of the wrong kind.
+        RefusedError: it is none of the four constructions above, or its arguments are of the wrong kind.
     """
     text = function.text if isinstance(function, Name) else None
     if isinstance(arguments, tuple):
@@ -89,21 +89,21 @@ def constructed(function: object, arguments: object, make_tensor: TensorMaker) -
             return _tensor(arguments, make_tensor)
         if text in _REBUILD_PARAMETER and arguments:
             return arguments[0]
-    raise Refused(f"it calls {quoted(text or function)} with {quoted(arguments)}")
+    raise RefusedError(f"it calls {quoted(text or function)} with {quoted(arguments)}")
 
 
 def storage(persistent_id: object) -> Storage:
     """The bytes that ("storage", type, key, location, number of elements) refers to.
 
     Raises:
-        Refused: the reference has another form.
+        RefusedError: the reference has another form.
     """
     if isinstance(persistent_id, tuple) and len(persistent_id) == 5:
         tag, kind, key, _, n_elements = persistent_id
         dtype = _STORAGE_TYPES.get(kind.text) if isinstance(kind, Name) else None
         if tag == "storage" and dtype is not None and isinstance(key, str) and _is_count(n_elements):
             return Storage(dtype, key, n_elements)
-    raise Refused(f"it refers to {quoted(persistent_id)} outside the pickle")
+    raise RefusedError(f"it refers to {quoted(persistent_id)} outside the pickle")
 
 
 def _tensor(arguments: tuple[object, ...], make_tensor: TensorMaker) -> object:
@@ -118,7 +118,7 @@ def _tensor(arguments: tuple[object, ...], make_tensor: TensorMaker) -> object:
             and len(shape) == len(strides)
         ):
             return make_tensor(bytes_, offset, shape, strides)
-    raise Refused(f"it builds a tensor from {quoted(arguments)}")
+    raise RefusedError(f"it builds a tensor from {quoted(arguments)}")
 
 
 def _is_count(value: object) -> TypeGuard[int]:

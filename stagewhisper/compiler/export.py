@@ -116,7 +116,7 @@ def _self_attention(
     new_v = _split_heads(build, build.linear(normed, f"{name}.value"), n_head, perm=[0, 2, 1, 3])
     k = build.op("Concat", cache["past_self_k"], new_k, axis=2)
     v = build.op("Concat", cache["past_self_v"], new_v, axis=2)
-    shape = ["n_seq", n_head, "n_past + n_new", dims.n_text_state // n_head]
+    shape: list[Dim] = ["n_seq", n_head, "n_past + n_new", dims.n_text_state // n_head]
     build.output(f"present_self_k_{layer}", k, FLOAT, shape)
     build.output(f"present_self_v_{layer}", v, FLOAT, shape)
     attended = _attend(build, q, build.op("Transpose", k, perm=[0, 1, 3, 2]), v, mask=mask)
@@ -188,7 +188,7 @@ def _cross_shapes(dims: ModelDims) -> tuple[list[Dim], list[Dim]]:
 
 
 def _cache_inputs(build: GraphBuilder, layer: int, dims: ModelDims) -> dict[str, ir.Value]:
-    past = ["n_seq", dims.n_text_head, "n_past", dims.n_text_state // dims.n_text_head]
+    past: list[Dim] = ["n_seq", dims.n_text_head, "n_past", dims.n_text_state // dims.n_text_head]
     k_shape, v_shape = _cross_shapes(dims)
     return {
         "past_self_k": build.input(f"past_self_k_{layer}", FLOAT, past),

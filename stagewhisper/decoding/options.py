@@ -77,7 +77,9 @@ def _check_combinations(options: DecodingOptions) -> None:
     if options.patience is not None and options.beam_size is None:
         raise OptionError("patience needs beam_size: it prolongs a beam search.")
     if options.beam_size is not None and round(options.beam_size * (options.patience or 1.0)) < 1:
-        raise OptionError(f"patience is {options.patience}; with beam_size {options.beam_size} no sequence would be kept.")
+        raise OptionError(
+            f"patience is {options.patience}; with beam_size {options.beam_size} no sequence would be kept."
+        )
     if options.beam_size is not None and options.temperature > 0:
         raise OptionError("beam_size needs temperature 0: above it tokens are drawn, not searched.")
 

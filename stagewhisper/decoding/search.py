@@ -51,7 +51,8 @@ class Search(Protocol):
 def log_softmax(logits: Logits) -> LogProbs:
     """Logarithms of the probabilities."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    logprobs: LogProbs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return logprobs
 
 
 def best(candidates: Sequence[Candidate], *, length_penalty: float | None) -> Candidate:

@@ -1,18 +1,15 @@
 """The model's arithmetic on several frameworks, behind one protocol."""
 
-from collections.abc import Callable
-from typing import Any
-
-from stagewhisper.engines.base import AnyEngine, DecoderOutput, Engine
+from stagewhisper.engines.base import AnyEngine, DecoderOutput, Engine, EngineFactory
 from stagewhisper.registry import Registry
 
-ENGINES: Registry[Callable[..., Any]] = Registry(
+ENGINES: Registry[EngineFactory] = Registry(
     "engine",
     {
         "onnxruntime": "stagewhisper.engines.onnxruntime:OnnxRuntimeEngine",
         "reference": "stagewhisper.engines.reference:ReferenceEngine",
     },
 )
-"""Engine classes by name. Each says in `reads` whether it wants a Checkpoint or a Bundle as its first argument."""
+"""Engine classes by name."""
 
-__all__ = ["ENGINES", "AnyEngine", "DecoderOutput", "Engine"]
+__all__ = ["ENGINES", "AnyEngine", "DecoderOutput", "Engine", "EngineFactory"]

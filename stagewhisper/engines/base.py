@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from stagewhisper.arrays import MelBatch, PositionLogits, Tokens
 from stagewhisper.checkpoint import ModelDims
@@ -63,3 +63,16 @@ class Engine(Protocol[FeaturesT, CacheT]):
 
 AnyEngine = Engine[Any, Any]
 """An engine whose features and caches are handed on unseen, as decoding does."""
+
+Source = Literal["checkpoint", "bundle"]
+
+
+class EngineFactory(Protocol):
+    """What makes an engine: usually its class."""
+
+    reads: Source
+    """What it is made from: a Checkpoint, or a Bundle that the compiler made of one."""
+
+    def __call__(self, source: Any, /, *, device: str | None, threads: int | None) -> AnyEngine:
+        """The engine, on `device`, with so many threads; None leaves the choice to it."""
+        ...

@@ -6,7 +6,7 @@ nothing is copied on our side.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import onnxruntime as ort
@@ -14,7 +14,7 @@ import onnxruntime as ort
 from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
-from stagewhisper.engines.base import DecoderOutput
+from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.errors import BundleError, EngineError
 
 Buffers = dict[str, ort.OrtValue]
@@ -40,7 +40,7 @@ class Cache:
 class OnnxRuntimeEngine:
     """Runs a bundle on the CPU."""
 
-    reads: ClassVar[Literal["checkpoint", "bundle"]] = "bundle"
+    reads: ClassVar[Source] = "bundle"
 
     def __init__(self, bundle: Bundle, *, device: str | None = None, threads: int | None = None) -> None:
         """`threads` is the number of cores one call may use; None takes all physical ones.

@@ -6,14 +6,14 @@ Source: Radford et al. 2022, section 2.2; openai/whisper, `model.py`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.checkpoint import Checkpoint, ModelDims
-from stagewhisper.engines.base import DecoderOutput
+from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.errors import EngineError
 
 Array = Float32[np.ndarray, "..."]
@@ -44,7 +44,7 @@ class Cache:
 class ReferenceEngine:
     """Runs a checkpoint in NumPy on the CPU."""
 
-    reads: ClassVar[Literal["checkpoint", "bundle"]] = "checkpoint"
+    reads: ClassVar[Source] = "checkpoint"
 
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, threads: int | None = None) -> None:
         """`threads` cannot be set from here: NumPy's linear algebra takes what it finds.
@@ -52,7 +52,7 @@ class ReferenceEngine:
         Raises:
             EngineError: `device` is not the CPU.
         """
-        del threads
+        del threads  # unused
         if device not in (None, "cpu"):
             raise EngineError(f"The engine 'reference' runs on the device 'cpu' only, not on {device!r}.")
         self._dims = checkpoint.dims
@@ -119,7 +119,7 @@ class ReferenceEngine:
         return replace(cache, past=tuple((k[rows], v[rows]) for k, v in cache.past))
 
     def _linear(self, x: Array, name: str) -> Array:
-        product = x @ self._weights[f"{name}.weight"].T
+        product: Array = x @ self._weights[f"{name}.weight"].T
         bias = self._weights.get(f"{name}.bias")  # keys have none: softmax would not see it
         return product if bias is None else product + bias
 
@@ -129,18 +129,19 @@ class ReferenceEngine:
         padded = np.pad(x, ((0, 0), (0, 0), (1, 1)))
         n_out = x.shape[2] // stride
         taps = (weight[:, :, tap] @ padded[:, :, tap : tap + n_out * stride : stride] for tap in range(3))
-        return sum(taps, start=bias[:, None])
+        convolved: Array = sum(taps, start=bias[:, None])
+        return convolved
 
     def _layer_norm(self, x: Array, name: str) -> Array:
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
         normed = centred / np.sqrt(variance + LAYER_NORM_EPSILON)
-        return normed * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        scaled: Array = normed * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        return scaled
 
     def _keys_and_values(self, x: Array, name: str, *, n_head: int) -> KeysAndValues:
-        return split_heads(self._linear(x, f"{name}.key"), n_head), split_heads(
-            self._linear(x, f"{name}.value"), n_head
-        )
+        k, v = self._linear(x, f"{name}.key"), self._linear(x, f"{name}.value")
+        return split_heads(k, n_head), split_heads(v, n_head)
 
     def _attention(self, x: Array, name: str, keys_and_values: KeysAndValues, *, mask: Array | None = None) -> Array:
         k, v = keys_and_values
@@ -163,12 +164,13 @@ def split_heads(x: Array, n_head: int) -> Array:
 def softmax(x: Array) -> Array:
     """Softmax over the last axis."""
     exp = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
+    share: Array = exp / exp.sum(axis=-1, keepdims=True)
+    return share
 
 
 def gelu(x: Array) -> Array:
     """x · Φ(x), with the exact normal distribution function and not its tanh approximation."""
-    return x * np.float32(0.5) * (1 + _erf(x / np.float32(math.sqrt(2))).astype(np.float32))
+    return x * np.float32(0.5) * (1 + np.asarray(_erf(x / np.float32(math.sqrt(2))), np.float32))
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has none of its own

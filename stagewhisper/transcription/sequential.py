@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float32
 
 from stagewhisper.arrays import Mel
 from stagewhisper.decoding import decode_with_fallback, is_silence
@@ -67,6 +68,6 @@ def clips(timestamps: Sequence[float], *, n_frames: int) -> list[tuple[int, int]
     return list(zip(points[::2], points[1::2], strict=True))
 
 
-def pad_window(mel: Mel) -> Mel:
+def pad_window(mel: Mel) -> Float32[np.ndarray, "n_mels n_window_frames"]:
     """`mel` with zeros appended up to a whole window: zero lies above silence, but Whisper was trained with it."""
     return np.pad(mel, ((0, 0), (0, N_FRAMES - mel.shape[1])))
