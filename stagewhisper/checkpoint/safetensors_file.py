@@ -26,7 +26,7 @@ _TYPES = {
     "BOOL": "bool",
 }
 _LENGTH_BYTES = 8
-_LARGEST_HEADER_BYTES = 10_000_000  # large-v3's has 150,000
+_LARGEST_HEADER_BYTES = 10_000_000  # large-v3's has about 150,000
 _MOST_AXES = 8
 
 

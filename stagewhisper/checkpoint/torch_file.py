@@ -22,7 +22,7 @@ from stagewhisper.checkpoint.stored_tensor import ITEM_SIZES, StoredTensor, map_
 from stagewhisper.checkpoint.torch_names import Storage
 from stagewhisper.errors import CheckpointError
 
-_LARGEST_PICKLE_BYTES = 50_000_000  # large-v3's has 130,000
+_LARGEST_PICKLE_BYTES = 50_000_000  # large-v3's has about 140,000
 _LEGACY_PICKLE_STARTS = (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of the name and of the extra field
 _ENCRYPTED = 1
