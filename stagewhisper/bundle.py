@@ -60,7 +60,10 @@ class Bundle:
 
 def is_bundle(path: Path) -> bool:
     """Whether `path` is a folder with a manifest of ours, whatever its condition."""
-    return (path / MANIFEST).is_file()
+    try:
+        return (path / MANIFEST).is_file()
+    except OSError:  # longer than the file system allows, or in a folder that we may not enter
+        return False
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -83,7 +86,7 @@ def read_bundle(path: Path) -> Bundle:
         expected = {
             name: (int(manifest["files"][name]["size"]), str(manifest["files"][name]["sha256"])) for name in FILES
         }
-    except (KeyError, TypeError, ValueError, CheckpointError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, CheckpointError) as error:
         raise BundleError(f"The manifest of the bundle {path} is damaged ({error}). Compile it again.") from error
     _verify_files(path, expected)
     return bundle
@@ -93,7 +96,8 @@ def read_bundle(path: Path) -> Bundle:
 def writing_bundle(bundle: Bundle) -> Iterator[Path]:
     """A new folder to put the files of `bundle` into; on leaving, it becomes `bundle.path`, whole or not at all.
 
-    A bundle that another process put there meanwhile is replaced.
+    What stands there already is replaced, unless it is the same bundle and whole: then another process was first,
+    and its users may be about to open it.
 
     Raises:
         BundleError: the folder cannot be written.
@@ -106,7 +110,7 @@ def writing_bundle(bundle: Bundle) -> Iterator[Path]:
     try:
         yield building
         _write_manifest(building, bundle)
-        _put_in_place(building, bundle.path)
+        _put_in_place(building, bundle)
     except OSError as error:
         raise _unwritable(bundle.path, error) from error
     finally:
@@ -135,25 +139,39 @@ def _write_manifest(folder: Path, bundle: Bundle) -> None:
     _write_stamp(folder)
 
 
-def _put_in_place(building: Path, path: Path) -> None:
-    """Rename `building` to `path`; a folder that stands there is moved aside, since it cannot be overwritten."""
+def _put_in_place(building: Path, bundle: Bundle) -> None:
     building.chmod(0o755)  # mkdtemp made it private
     for _ in range(10):
         try:
-            building.rename(path)
+            building.rename(bundle.path)
         except OSError:
-            if not path.exists():
+            if not bundle.path.exists():
                 raise
-            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            try:
-                path.rename(aside / "old")
-            except FileNotFoundError:
-                pass  # another process moved it first
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            if _stands(bundle):
+                return
+            _remove(bundle.path)
         else:
             return
-    raise BundleError(f"Other processes keep replacing {path}. Stop them, or name another cache folder.")
+    raise BundleError(f"Other processes keep replacing {bundle.path}. Stop them, or name another cache folder.")
+
+
+def _stands(bundle: Bundle) -> bool:
+    """Whether just this bundle is in its place, and whole."""
+    try:
+        return read_bundle(bundle.path) == bundle
+    except BundleError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """Rename the folder away and delete it then, so that nobody sees half of it."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        path.rename(aside / "old")
+    except FileNotFoundError:
+        pass  # another process moved it first
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def file_digest(path: Path) -> str:
