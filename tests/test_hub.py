@@ -14,7 +14,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from fake_hub import FakeHub
+from tests.fake_hub import FakeHub
 from huggingface_hub import constants
 
 from stagewhisper.errors import HubError

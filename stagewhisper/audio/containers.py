@@ -72,7 +72,7 @@ def _opened_container(window: ByteWindow, name: str) -> Iterator[InputContainer]
         "protocol_whitelist": "none",
     }
     try:
-        container = av.open(window, mode="r", container_options=options, metadata_errors="replace")
+        container = av.open(window, mode="r", container_options=options, **_LENIENT)
     except _FOREIGN as error:
         raise AudioError(
             f"{name} is not a recording that can be decoded: it is corrupt, incomplete or of another type "
@@ -80,6 +80,10 @@ def _opened_container(window: ByteWindow, name: str) -> Iterator[InputContainer]
         ) from (window.error or error)
     with container:
         yield container
+
+
+# Titles in a wrong encoding must not keep a recording from being read. PyAV asks for that until 18, and does it from 19.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Tests: this tree mirrors the package."""
