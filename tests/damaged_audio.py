@@ -11,7 +11,7 @@ Damager = Callable[[bytes, random.Random], bytes]
 def damaged_inputs(good_files: Sequence[Path], folder: Path, count: int, seed: int) -> list[Path]:
     """`count` files written to `folder`, each one kind of damage to one of `good_files`; kinds take turns.
 
-    A file is named after its number, the kind, and a file type, which is often the wrong one.
+    A file is named after its number, the kind, and a file type, which is often the wrong one and always for "misnamed".
     """
     rng = random.Random(seed)
     contents = [path.read_bytes() for path in good_files]
@@ -22,10 +22,16 @@ def damaged_inputs(good_files: Sequence[Path], folder: Path, count: int, seed: i
         kind, damage = kinds[i % len(kinds)]
         which = (i // len(kinds) + i) % len(good_files)  # so that every kind meets every file type in time
         suffix = good_files[which].suffix if rng.random() < 0.7 else rng.choice(file_types)
+        if kind == "misnamed":
+            suffix = rng.choice([".txt", ".jpg", ".docx", *(each for each in file_types if each != suffix)])
         path = folder / f"{i:04}-{kind}{suffix}"
         path.write_bytes(damage(contents[which], rng))
         paths.append(path)
     return paths
+
+
+def _unchanged(data: bytes, rng: random.Random) -> bytes:
+    return data
 
 
 def _cut_anywhere(data: bytes, rng: random.Random) -> bytes:
@@ -162,6 +168,7 @@ def _archive(data: bytes, rng: random.Random) -> bytes:
 
 
 KINDS: dict[str, Damager] = {
+    "misnamed": _unchanged,
     "cut": _cut_anywhere,
     "cut-header": _cut_in_header,
     "no-beginning": _without_beginning,
