@@ -7,10 +7,9 @@ entry point in the registry's group, for example::
     docx = "my_package.docx:write"
 """
 
-import importlib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from stagewhisper.errors import OptionError
 
@@ -23,6 +22,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, built_in: Mapping[str, str]) -> None:
         """`kind` is the singular noun of messages; the entry-point group is `stagewhisper.<kind>s`."""
         self._kind = kind
+        self._group = f"stagewhisper.{kind}s"
         self._built_in = dict(built_in)
 
     def names(self) -> tuple[str, ...]:
@@ -33,24 +33,30 @@ class Registry(Generic[T]):
         """The implementation called `name`.
 
         Raises:
-            OptionError: nothing has that name, or it needs a package that is not installed.
+            OptionError: nothing has that name, or it cannot be imported.
         """
-        target = self._built_in.get(name)
-        if target is None:
-            entry_point = self._third_party().get(name)
-            if entry_point is None:
-                raise OptionError(f"No {self._kind} named {name!r}. Known: {', '.join(self.names())}.")
-            target = entry_point.value
-        module_name, _, attribute = target.partition(":")
+        entry_point = self._find(name)
         try:
-            found: Any = getattr(importlib.import_module(module_name), attribute)
-        except ImportError as error:
+            implementation: T = entry_point.load()
+        except ModuleNotFoundError as error:
             raise OptionError(
                 f"The {self._kind} {name!r} needs the package {error.name!r}, which is not installed. "
                 f"Install it with pip."
             ) from error
-        implementation: T = found
+        except (ImportError, AttributeError) as error:
+            raise OptionError(
+                f"The {self._kind} {name!r} cannot be imported from {entry_point.value!r}: {error}. "
+                f"Reinstall the package that it comes from."
+            ) from error
         return implementation
 
+    def _find(self, name: str) -> EntryPoint:
+        if name in self._built_in:
+            return EntryPoint(name, self._built_in[name], self._group)
+        entry_point = self._third_party().get(name)
+        if entry_point is None:
+            raise OptionError(f"No {self._kind} named {name!r}. Known: {', '.join(self.names())}.")
+        return entry_point
+
     def _third_party(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=f"stagewhisper.{self._kind}s")}
+        return {point.name: point for point in entry_points(group=self._group)}

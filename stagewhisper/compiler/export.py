@@ -10,12 +10,24 @@ equations; making them fast is the work of compiler passes.
 Source: Radford et al. 2022, section 2.2; openai/whisper, `model.py`.
 """
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
 from stagewhisper.checkpoint import Checkpoint, ModelDims
 from stagewhisper.compiler.graph_builder import Dim, GraphBuilder
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """The graph inputs that hold one decoder layer's keys and values."""
+
+    past_self_k: ir.Value
+    past_self_v: ir.Value
+    cross_k: ir.Value
+    cross_v: ir.Value
 
 
 def export_encoder(checkpoint: Checkpoint) -> ir.Model:
@@ -57,7 +69,7 @@ def export_decoder(checkpoint: Checkpoint) -> ir.Model:
     tokens = build.input("tokens", INT64, ["n_seq", "n_new"])
     logit_positions = build.input("logit_positions", INT64, ["n_positions"])
     caches = [_cache_inputs(build, layer, dims) for layer in range(dims.n_text_layer)]
-    positions, mask = _positions_and_mask(build, tokens, past_k=caches[0]["past_self_k"])
+    positions, mask = _positions_and_mask(build, tokens, past_k=caches[0].past_self_k)
 
     x = build.op("Gather", build.weight("decoder.token_embedding.weight"), tokens, axis=0)
     x = build.op("Add", x, build.op("Gather", build.weight("decoder.positional_embedding"), positions, axis=0))
@@ -91,7 +103,7 @@ def _decoder_block(
     layer: int,
     *,
     mask: ir.Value,
-    cache: dict[str, ir.Value],
+    cache: LayerCache,
     dims: ModelDims,
 ) -> ir.Value:
     name = f"decoder.blocks.{layer}"
@@ -106,7 +118,7 @@ def _self_attention(
     layer: int,
     *,
     mask: ir.Value,
-    cache: dict[str, ir.Value],
+    cache: LayerCache,
     dims: ModelDims,
 ) -> ir.Value:
     name, n_head = f"decoder.blocks.{layer}.attn", dims.n_text_head
@@ -114,8 +126,8 @@ def _self_attention(
     q = _split_heads(build, _query(build, normed, name, n_head=n_head), n_head, perm=[0, 2, 1, 3])
     new_k = _split_heads(build, build.linear(normed, f"{name}.key", bias=False), n_head, perm=[0, 2, 1, 3])
     new_v = _split_heads(build, build.linear(normed, f"{name}.value"), n_head, perm=[0, 2, 1, 3])
-    k = build.op("Concat", cache["past_self_k"], new_k, axis=2)
-    v = build.op("Concat", cache["past_self_v"], new_v, axis=2)
+    k = build.op("Concat", cache.past_self_k, new_k, axis=2)
+    v = build.op("Concat", cache.past_self_v, new_v, axis=2)
     shape: list[Dim] = ["n_seq", n_head, "n_past + n_new", dims.n_text_state // n_head]
     build.output(f"present_self_k_{layer}", k, FLOAT, shape)
     build.output(f"present_self_v_{layer}", v, FLOAT, shape)
@@ -123,16 +135,14 @@ def _self_attention(
     return build.linear(_merge_heads(build, attended), f"{name}.out")
 
 
-def _cross_attention(
-    build: GraphBuilder, x: ir.Value, name: str, *, cache: dict[str, ir.Value], dims: ModelDims
-) -> ir.Value:
+def _cross_attention(build: GraphBuilder, x: ir.Value, name: str, *, cache: LayerCache, dims: ModelDims) -> ir.Value:
     n_head = dims.n_text_head
     normed = build.layer_norm(x, f"{name}.cross_attn_ln")
     q = _split_heads(build, _query(build, normed, f"{name}.cross_attn", n_head=n_head), n_head, perm=[0, 2, 1, 3])
-    n_group = build.op("Div", build.dim(x, 0), build.dim(cache["cross_k"], 0))
+    n_group = build.op("Div", build.dim(x, 0), build.dim(cache.cross_k, 0))
     k_shape, v_shape = _cross_shapes(dims)
-    k = _repeat_per_sequence(build, cache["cross_k"], n_group, shape=k_shape)
-    v = _repeat_per_sequence(build, cache["cross_v"], n_group, shape=v_shape)
+    k = _repeat_per_sequence(build, cache.cross_k, n_group, shape=k_shape)
+    v = _repeat_per_sequence(build, cache.cross_v, n_group, shape=v_shape)
     return build.linear(_merge_heads(build, _attend(build, q, k, v)), f"{name}.cross_attn.out")
 
 
@@ -187,15 +197,15 @@ def _cross_shapes(dims: ModelDims) -> tuple[list[Dim], list[Dim]]:
     return k_shape, v_shape
 
 
-def _cache_inputs(build: GraphBuilder, layer: int, dims: ModelDims) -> dict[str, ir.Value]:
+def _cache_inputs(build: GraphBuilder, layer: int, dims: ModelDims) -> LayerCache:
     past: list[Dim] = ["n_seq", dims.n_text_head, "n_past", dims.n_text_state // dims.n_text_head]
     k_shape, v_shape = _cross_shapes(dims)
-    return {
-        "past_self_k": build.input(f"past_self_k_{layer}", FLOAT, past),
-        "past_self_v": build.input(f"past_self_v_{layer}", FLOAT, past),
-        "cross_k": build.input(f"cross_k_{layer}", FLOAT, k_shape),
-        "cross_v": build.input(f"cross_v_{layer}", FLOAT, v_shape),
-    }
+    return LayerCache(
+        past_self_k=build.input(f"past_self_k_{layer}", FLOAT, past),
+        past_self_v=build.input(f"past_self_v_{layer}", FLOAT, past),
+        cross_k=build.input(f"cross_k_{layer}", FLOAT, k_shape),
+        cross_v=build.input(f"cross_v_{layer}", FLOAT, v_shape),
+    )
 
 
 def _positions_and_mask(build: GraphBuilder, tokens: ir.Value, *, past_k: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -65,6 +65,8 @@ def _check_choices(options: DecodingOptions) -> None:
         raise OptionError(f"length_penalty is {options.length_penalty}; it must lie between 0 and 1.")
     if options.patience is not None and not 0 < options.patience < float("inf"):
         raise OptionError(f"patience is {options.patience}; it must be above 0.")
+    if options.max_initial_timestamp is not None and not 0 <= options.max_initial_timestamp < float("inf"):
+        raise OptionError(f"max_initial_timestamp is {options.max_initial_timestamp}; give seconds, or None for any.")
     if options.seed < 0:
         raise OptionError(f"seed is {options.seed}; it must be 0 or more.")
 

@@ -24,7 +24,7 @@ def prefill(tokenizer: Tokenizer, options: DecodingOptions, *, language: str | N
     into n_text_ctx // 2; with the default `sample_len` it is kept whole, as openai/whisper does.
 
     Raises:
-        OptionError: prompt and prefix leave no room for a single token.
+        OptionError: prompt and prefix leave no room for a single token, or hold one that the model does not have.
     """
     tokens = list(tokenizer.sot_sequence(language, options.task, timestamps=not options.without_timestamps))
     prefix = _as_tokens(tokenizer, options.prefix)
@@ -38,6 +38,11 @@ def prefill(tokenizer: Tokenizer, options: DecodingOptions, *, language: str | N
         raise OptionError(
             f"Prompt and prefix take {len(tokens)} of the model's {n_text_ctx} text positions and leave no room for "
             f"the transcript. Shorten the prefix."
+        )
+    outside = [token for token in tokens if not 0 <= token < tokenizer.n_vocab]
+    if outside:
+        raise OptionError(
+            f"Prompt or prefix holds the token {outside[0]}, but this model's go from 0 to {tokenizer.n_vocab - 1}."
         )
     return Prefill(tuple(tokens), tokens.index(tokenizer.sot))
 

@@ -15,7 +15,8 @@ from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
-from stagewhisper.errors import BundleError, EngineError
+from stagewhisper.engines.cpu import check_cpu
+from stagewhisper.errors import BundleError
 
 Buffers = dict[str, ort.OrtValue]
 """Tensors inside ONNX Runtime, by the name of the graph input that they are bound to."""
@@ -49,10 +50,7 @@ class OnnxRuntimeEngine:
             EngineError: the device is not the CPU, or the number of threads is negative.
             BundleError: ONNX Runtime refuses the graphs.
         """
-        if device not in (None, "cpu"):
-            raise EngineError(f"The engine 'onnxruntime' runs on the device 'cpu' only, not on {device!r}.")
-        if threads is not None and threads < 0:
-            raise EngineError(f"{threads} threads were asked for; give a positive number, or 0 for all cores.")
+        check_cpu("onnxruntime", device=device, threads=threads)
         self._dims = bundle.dims
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0

@@ -3,6 +3,7 @@
 Source: Radford et al. 2022, section 2.2; openai/whisper, `model.py`.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from jaxtyping import Float32
 from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.checkpoint import Checkpoint, ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
-from stagewhisper.errors import EngineError
+from stagewhisper.engines.cpu import check_cpu
+
+logger = logging.getLogger(__name__)
 
 Array = Float32[np.ndarray, "..."]
 KeysAndValues = tuple[Array, Array]
@@ -47,14 +50,18 @@ class ReferenceEngine:
     reads: ClassVar[Source] = "checkpoint"
 
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, threads: int | None = None) -> None:
-        """`threads` cannot be set from here: NumPy's linear algebra takes what it finds.
+        """`threads` cannot be set from here, which a warning in the log tells: NumPy's linear algebra chooses.
 
         Raises:
-            EngineError: `device` is not the CPU.
+            EngineError: the device is not the CPU, or the number of threads is negative.
         """
-        del threads  # unused
-        if device not in (None, "cpu"):
-            raise EngineError(f"The engine 'reference' runs on the device 'cpu' only, not on {device!r}.")
+        check_cpu("reference", device=device, threads=threads)
+        if threads:
+            logger.warning(
+                "The engine 'reference' cannot be held to %d threads: NumPy's linear algebra was told how many to use "
+                "when it was started, by OMP_NUM_THREADS or OPENBLAS_NUM_THREADS.",
+                threads,
+            )
         self._dims = checkpoint.dims
         self._weights = {name: checkpoint.weight(name) for name in checkpoint.weight_names}
 

@@ -2,13 +2,14 @@
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 from stagewhisper.decoding import DecodingOptions, Thresholds
 from stagewhisper.errors import OptionError
 from stagewhisper.languages import language_code
+from stagewhisper.transcription.option_types import with_checked_types
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -69,30 +70,23 @@ def transcription_options(options: TranscribeOptions) -> TranscriptionOptions:
     `best_of` and `beam_size` may both be given: each counts at its own temperatures.
 
     Raises:
-        OptionError: a name is unknown or a value impossible.
+        OptionError: a name is unknown, or a value is of the wrong type or impossible.
     """
-    given: dict[str, Any] = dict(options)
-    _refuse_unknown(given)
+    _refuse_unknown(options)
+    given = with_checked_types(options, TranscribeOptions)
     temperatures = parse_temperatures(given.pop("temperature", TEMPERATURES))
     thresholds = Thresholds(**{name: given.pop(name) for name in _THRESHOLDS if name in given})
     own = {name: given.pop(name) for name in _OWN if name in given}
     own["clip_timestamps"] = parse_clip_timestamps(own.get("clip_timestamps", "0"))
     if given.get("language") is not None:
         given["language"] = language_code(given["language"])
-    try:
-        attempts = tuple(_at_temperature(temperature, given) for temperature in temperatures)
-    except TypeError as error:
-        raise OptionError(f"An option has a value of the wrong type: {error}.") from error
+    attempts = tuple(_at_temperature(temperature, given) for temperature in temperatures)
     return TranscriptionOptions(attempts, language=given.get("language"), thresholds=thresholds, **own)
 
 
 def parse_temperatures(temperature: float | Sequence[float]) -> tuple[float, ...]:
     """The temperatures to try, from one number or several."""
-    try:
-        values = (temperature,) if isinstance(temperature, (int, float)) else tuple(temperature)
-        temperatures = tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"temperature is {temperature!r}; give a number or a sequence of numbers.") from error
+    temperatures = (temperature,) if isinstance(temperature, (int, float)) else tuple(temperature)
     if not temperatures:
         raise OptionError("temperature is an empty sequence; give at least one number.")
     return temperatures
@@ -103,7 +97,7 @@ def parse_clip_timestamps(timestamps: str | Sequence[float]) -> tuple[float, ...
     pieces = (timestamps.split(",") if timestamps else []) if isinstance(timestamps, str) else timestamps
     try:
         times = tuple(float(piece) for piece in pieces)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise OptionError(f"clip_timestamps is {timestamps!r}; give seconds with commas: start,end,…") from error
     if not all(math.isfinite(time) and time >= 0 for time in times):
         raise OptionError(f"clip_timestamps is {timestamps!r}; times must be finite and not negative.")
@@ -117,7 +111,7 @@ _THRESHOLDS = ("compression_ratio_threshold", "logprob_threshold", "no_speech_th
 _OWN = ("condition_on_previous_text", "initial_prompt", "carry_initial_prompt", "clip_timestamps")
 
 
-def _refuse_unknown(given: dict[str, Any]) -> None:
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
     known = TranscribeOptions.__annotations__
     for name in given:
         if name not in known:

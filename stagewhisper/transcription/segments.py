@@ -28,7 +28,7 @@ class Cut:
 
     pieces: tuple[Piece, ...]
     n_frames: int
-    """Mel frames that are done with: the next window starts after them."""
+    """Mel frames that are done with, never none: the next window starts after them."""
 
 
 def seconds(n_frames: int) -> float:
@@ -56,7 +56,9 @@ def cut(tokens: Sequence[int], *, timestamp_begin: int, n_audio_ctx: int, n_fram
         start, end = tokens[first] - timestamp_begin, tokens[last - 1] - timestamp_begin
         pieces.append(Piece(tuple(tokens[first:last]), start * seconds_per_position, end * seconds_per_position))
     last_position = tokens[borders[-1] - 1] - timestamp_begin
-    return Cut(tuple(pieces), n_frames if ends_with_lone_timestamp else last_position * frames_per_position)
+    if ends_with_lone_timestamp or last_position == 0:  # without timestamp rules a pair of zeros would stop time
+        return Cut(tuple(pieces), n_frames)
+    return Cut(tuple(pieces), last_position * frames_per_position)
 
 
 def _uncut(tokens: Sequence[int], timestamp_begin: int, seconds_per_position: float, n_frames: int) -> Piece:
