@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from stagewhisper.audio import SAMPLE_RATE, AudioSource, load_audio
 from stagewhisper.bundle import is_bundle, read_bundle
 from stagewhisper.checkpoint import ModelDims, load_checkpoint
-from stagewhisper.decoding import detect_language, most_probable
+from stagewhisper.decoding import check_options, detect_language, most_probable
 from stagewhisper.engines import ENGINES, AnyEngine
-from stagewhisper.errors import EngineError, OptionError
+from stagewhisper.errors import EngineError, ModelError, OptionError
 from stagewhisper.hub import find_model
 from stagewhisper.mel import N_FRAMES, MelSpectrogram
 from stagewhisper.tokenizer import Tokenizer, load_tokenizer
@@ -57,6 +58,7 @@ def load(
         HubError: there is no such model, or it is not here and cannot be fetched.
         CheckpointError: its weights or configuration are wrong.
         BundleError: the cache cannot be written, or a named bundle is damaged.
+        ModelError: its vocabulary or its shape is not Whisper's.
         EngineError: the engine cannot run on that device or in that precision.
         OptionError: there is no such engine.
     """
@@ -91,7 +93,13 @@ class Model:
     """An engine with its vocabulary. May be used from several threads at once."""
 
     def __init__(self, engine: AnyEngine, tokenizer: Tokenizer) -> None:
-        """`load` makes one from a name."""
+        """`load` makes one from a name.
+
+        Raises:
+            ModelError: the model does not hear in windows of 30 seconds, which all of transcription counts in.
+        """
+        if 2 * engine.dims.n_audio_ctx != N_FRAMES:  # the encoder halves the frame rate
+            raise ModelError(f"The model's n_audio_ctx is {engine.dims.n_audio_ctx}; Whisper's is {N_FRAMES // 2}.")
         self.engine = engine
         self.tokenizer = tokenizer
 
@@ -123,7 +131,7 @@ class Model:
         Takes what `transcribe` takes, and raises what it raises: errors of audio and options at once.
         """
         checked = transcription_options(options)
-        self._check_language(checked)
+        self._check(checked)
         samples = load_audio(audio)
         return SegmentStream(self, MelSpectrogram(samples, self.dims.n_mels), checked, len(samples) / SAMPLE_RATE)
 
@@ -140,16 +148,15 @@ class Model:
         features = self.engine.encode(mel.window(0, N_FRAMES)[None])
         return detect_language(self.engine, features, tokenizer=self.tokenizer, n_audio=1)[0]
 
-    def _check_language(self, options: TranscriptionOptions) -> None:
-        language = options.language
-        if language is None:
-            return
-        if not self.is_multilingual and language != "en":
-            raise OptionError(f"This model knows English only, not {language!r}. Use a model without '.en'.")
-        if self.is_multilingual and language not in self.tokenizer.languages:
-            raise OptionError(
-                f"This model does not know the language {language!r}. It knows: {', '.join(self.tokenizer.languages)}."
-            )
+    def _check(self, options: TranscriptionOptions) -> None:
+        """Raise OptionError now for what would fail only when the first window is decoded."""
+        if not self.is_multilingual and options.language not in (None, "en"):
+            raise OptionError(f"This model knows English only, not {options.language!r}. Use a model without '.en'.")
+        check_options(
+            replace(options.attempts[0], language=options.language or "en"),
+            tokenizer=self.tokenizer,
+            n_text_ctx=self.dims.n_text_ctx,
+        )
 
 
 class SegmentStream:

@@ -1,6 +1,6 @@
 """One window of audio to tokens: everything openai/whisper decodes with."""
 
-from stagewhisper.decoding.decode import decode
+from stagewhisper.decoding.decode import check_options, decode
 from stagewhisper.decoding.fallback import Thresholds, decode_with_fallback, is_silence
 from stagewhisper.decoding.language import detect_language, most_probable
 from stagewhisper.decoding.options import DecodingOptions, DecodingResult
@@ -9,6 +9,7 @@ __all__ = [
     "DecodingOptions",
     "DecodingResult",
     "Thresholds",
+    "check_options",
     "decode",
     "decode_with_fallback",
     "detect_language",

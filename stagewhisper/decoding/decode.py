@@ -9,7 +9,7 @@ from stagewhisper.arrays import PositionLogits, Tokens
 from stagewhisper.decoding.beam_search import BeamSearch
 from stagewhisper.decoding.greedy import Greedy
 from stagewhisper.decoding.language import detect_language, most_probable
-from stagewhisper.decoding.logit_filters import logit_filters
+from stagewhisper.decoding.logit_filters import logit_filters, suppressed_tokens
 from stagewhisper.decoding.options import DecodingOptions, DecodingResult
 from stagewhisper.decoding.prefill import Prefill, prefill
 from stagewhisper.decoding.search import Candidate, Search, best, log_softmax
@@ -37,6 +37,16 @@ def decode(
         _result(winner, tokenizer=tokenizer, language=language, no_speech_prob=no_speech, options=options)
         for winner, language, no_speech in zip(winners, languages, no_speech_probs, strict=True)
     ]
+
+
+def check_options(options: DecodingOptions, *, tokenizer: Tokenizer, n_text_ctx: int) -> None:
+    """Nothing, if a model with that vocabulary and text context can decode with these options; the language is given.
+
+    Raises:
+        OptionError: the model does not know the language or a token, or prompt and prefix leave no room.
+    """
+    prefill(tokenizer, options, language=options.language, n_text_ctx=n_text_ctx)
+    suppressed_tokens(tokenizer, options.suppress_tokens)
 
 
 def compression_ratio(text: str) -> float:
