@@ -1,0 +1,251 @@
+"""A bundle is written whole or not at all, and whatever happens to it later is noticed and named."""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stagewhisper.bundle
+from stagewhisper.bundle import FILES, MANIFEST, STAMP, Bundle, is_bundle, read_bundle, writing_bundle
+from stagewhisper.errors import BundleError
+from tests.checkpoints import random_dims
+
+
+def bundle_at(path: Path, **changes: Any) -> Bundle:
+    """What a bundle of made-up files would be."""
+    made_up = Bundle(path, random_dims(), "fp32", source_digest="5" * 64, alignment_heads=((0, 1), (1, 0)))
+    return replace(made_up, **changes)
+
+
+def write(bundle: Bundle) -> None:
+    with writing_bundle(bundle) as folder:
+        for name in FILES:
+            (folder / name).write_bytes(name.encode() * 100)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A bundle on disk."""
+    bundle = bundle_at(tmp_path / "cache" / "some")
+    write(bundle)
+    return bundle
+
+
+def test_a_bundle_is_read_as_it_was_written(bundle: Bundle) -> None:
+    assert is_bundle(bundle.path)
+    assert read_bundle(bundle.path) == bundle
+    assert bundle.encoder.is_file()
+    assert bundle.decoder.is_file()
+    assert bundle.tokenizer.is_file()
+    assert {file.name for file in bundle.path.iterdir()} == {*FILES, MANIFEST, STAMP}
+
+
+def test_a_checkpoint_without_alignment_heads_gives_a_bundle_without(tmp_path: Path) -> None:
+    bundle = bundle_at(tmp_path / "some", alignment_heads=None)
+    write(bundle)
+    assert read_bundle(bundle.path).alignment_heads is None
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), writing_bundle(bundle_at(tmp_path / "some")) as folder:
+        (folder / "encoder.onnx").write_bytes(b"half of it")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_lacks_a_file_is_not_put_in_place(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="Cannot write"), writing_bundle(bundle_at(tmp_path / "some")) as folder:
+        (folder / "encoder.onnx").write_bytes(b"alone")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_leaves_the_older_bundle_alone(bundle: Bundle) -> None:
+    with pytest.raises(ZeroDivisionError), writing_bundle(replace(bundle, source_digest="6" * 64)):
+        raise ZeroDivisionError
+    assert read_bundle(bundle.path) == bundle
+
+
+def test_a_full_disk_is_reported_with_a_remedy(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BundleError, match=r"No space left on device.*Free some space"),
+        writing_bundle(bundle_at(tmp_path / "some")),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_place_that_cannot_be_written_is_reported_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(BundleError, match=r"cache.*name another cache folder"):
+        write(bundle_at(tmp_path / "cache" / "some"))
+
+
+def flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [flip_bit, cut, make_folder, Path.unlink])
+def test_a_damaged_file_is_named(bundle: Bundle, name: str, damage: Callable[[Path], None]) -> None:
+    damage(bundle.path / name)
+    with pytest.raises(BundleError, match=rf"{name}.*Compile the bundle again"):
+        read_bundle(bundle.path)
+
+
+def manifest_with(bundle: Bundle, **changes: Any) -> str:
+    return json.dumps(json.loads((bundle.path / MANIFEST).read_text()) | changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[" * 100_000, "null", "[]", "3", '"text"', "{}", b"\xff\xfe\x00", '{"format_version": 1}', "9" * 5000],
+)
+def test_a_manifest_that_is_none_is_refused(bundle: Bundle, text: str | bytes) -> None:
+    (bundle.path / MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BundleError, match=r"some.*Compile it again"):
+        read_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dims": None},
+        {"dims": []},
+        {"dims": {"n_mels": 80}},
+        {"dims": random_dims().to_dict() | {"n_mels": "80"}},
+        {"dims": random_dims().to_dict() | {"n_mels": 10**9}},
+        {"files": None},
+        {"files": []},
+        {"files": {}},
+        {"files": dict.fromkeys(FILES)},
+        {"files": dict.fromkeys(FILES, {"size": "many", "sha256": ""})},
+        {"files": dict.fromkeys(FILES, {"size": float("inf"), "sha256": ""})},
+        {"files": dict.fromkeys(FILES, {"size": float("nan"), "sha256": ""})},
+        {"alignment_heads": 3},
+        {"alignment_heads": [1, 2]},
+        {"alignment_heads": [[1, 2, 3]]},
+        {"alignment_heads": [["a", "b"]]},
+    ],
+    ids=repr,
+)
+def test_a_manifest_with_wrong_contents_is_refused(bundle: Bundle, changes: dict[str, Any]) -> None:
+    (bundle.path / MANIFEST).write_text(manifest_with(bundle, **changes))
+    with pytest.raises(BundleError, match=r"(?s)some is damaged.*Compile it again"):
+        read_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+def test_another_format_version_is_refused(bundle: Bundle, version: object) -> None:
+    (bundle.path / MANIFEST).write_text(manifest_with(bundle, format_version=version))
+    with pytest.raises(BundleError, match=r"format version .*; this release reads 1"):
+        read_bundle(bundle.path)
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    assert not is_bundle(tmp_path)
+    assert not is_bundle(tmp_path / "missing")
+    assert not is_bundle(tmp_path / ("long" * 100))
+    with pytest.raises(BundleError, match=r"not a compiled model.*manifest\.json"):
+        read_bundle(tmp_path)
+
+
+def forbid_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(path: Path) -> str:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(stagewhisper.bundle, "file_digest", digest)
+
+
+def test_digests_are_computed_only_for_files_that_changed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(bundle.path / "decoder.weights", (1, 1))
+    assert read_bundle(bundle.path) == bundle
+    forbid_digests(monkeypatch)
+    assert read_bundle(bundle.path) == bundle
+    os.utime(bundle.path / "decoder.weights", (2, 2))
+    with pytest.raises(AssertionError, match=r"decoder\.weights was read"):
+        read_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[" * 100_000, "null", "[1]", '{"encoder.onnx": 5}', b"\xff"])
+def test_a_broken_stamp_costs_a_check_and_no_more(
+    bundle: Bundle, text: str | bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = bundle.path / STAMP
+    if text is None:
+        stamp.unlink()
+    else:
+        stamp.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert read_bundle(bundle.path) == bundle
+    forbid_digests(monkeypatch)  # the stamp is good again
+    assert read_bundle(bundle.path) == bundle
+
+
+def test_a_stamp_that_cannot_be_written_does_not_matter(bundle: Bundle) -> None:
+    make_folder(bundle.path / STAMP)
+    assert read_bundle(bundle.path) == bundle
+    flip_bit(bundle.path / "encoder.weights")
+    with pytest.raises(BundleError, match=r"encoder\.weights"):
+        read_bundle(bundle.path)
+
+
+def test_an_intact_bundle_is_kept_for_those_who_are_about_to_open_it(bundle: Bundle) -> None:
+    before = bundle.encoder.stat().st_ino
+    write(bundle)
+    assert bundle.encoder.stat().st_ino == before
+    assert [path.name for path in bundle.path.parent.iterdir()] == ["some"]
+
+
+@pytest.mark.parametrize("name", ["encoder.weights", MANIFEST])
+def test_a_damaged_bundle_is_replaced(bundle: Bundle, name: str) -> None:
+    flip_bit(bundle.path / name)
+    write(bundle)
+    assert read_bundle(bundle.path) == bundle
+    assert [path.name for path in bundle.path.parent.iterdir()] == ["some"]
+
+
+def test_another_bundle_is_replaced(bundle: Bundle) -> None:
+    other = replace(bundle, source_digest="6" * 64)
+    write(other)
+    assert read_bundle(bundle.path) == other
+
+
+def test_a_file_in_the_bundles_place_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "some").write_text("no folder")
+    write(bundle_at(tmp_path / "some"))
+    assert read_bundle(tmp_path / "some") == bundle_at(tmp_path / "some")
+
+
+def test_threads_that_write_the_same_bundle_all_succeed(tmp_path: Path) -> None:
+    bundle = bundle_at(tmp_path / "some")
+    start, failures = threading.Barrier(8), []
+
+    def work() -> None:
+        start.wait()
+        try:
+            write(bundle)
+            read_bundle(bundle.path)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]
