@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ def write(bundle: Bundle) -> None:
     with writing_bundle(bundle) as folder:
         for name in FILES:
             (folder / name).write_bytes(name.encode() * 100)
+
+
+def write_half(bundle: Bundle) -> None:
+    with writing_bundle(bundle) as folder:
+        (folder / "encoder.onnx").write_bytes(b"half of it")
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -52,9 +59,8 @@ def test_a_checkpoint_without_alignment_heads_gives_a_bundle_without(tmp_path: P
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), writing_bundle(bundle_at(tmp_path / "some")) as folder:
-        (folder / "encoder.onnx").write_bytes(b"half of it")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half(bundle_at(tmp_path / "some"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,9 +139,9 @@ def test_a_manifest_that_is_none_is_refused(bundle: Bundle, text: str | bytes) -
         {"files": []},
         {"files": {}},
         {"files": dict.fromkeys(FILES)},
-        {"files": dict.fromkeys(FILES, {"size": "many", "sha256": ""})},
-        {"files": dict.fromkeys(FILES, {"size": float("inf"), "sha256": ""})},
-        {"files": dict.fromkeys(FILES, {"size": float("nan"), "sha256": ""})},
+        {"files": {name: {"size": "many", "sha256": ""} for name in FILES}},
+        {"files": {name: {"size": float("inf"), "sha256": ""} for name in FILES}},
+        {"files": {name: {"size": float("nan"), "sha256": ""} for name in FILES}},
         {"alignment_heads": 3},
         {"alignment_heads": [1, 2]},
         {"alignment_heads": [[1, 2, 3]]},
@@ -232,20 +238,13 @@ def test_a_file_in_the_bundles_place_is_replaced(tmp_path: Path) -> None:
 
 def test_threads_that_write_the_same_bundle_all_succeed(tmp_path: Path) -> None:
     bundle = bundle_at(tmp_path / "some")
-    start, failures = threading.Barrier(8), []
+    start = threading.Barrier(8)
 
-    def work() -> None:
+    def work(_: int) -> Bundle:
         start.wait()
-        try:
-            write(bundle)
-            read_bundle(bundle.path)
-        except Exception as error:
-            failures.append(error)
+        write(bundle)
+        return read_bundle(bundle.path)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [bundle] * 8
     assert [path.name for path in tmp_path.iterdir()] == ["some"]
