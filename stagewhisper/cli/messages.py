@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from stagewhisper.cli.streams import discard
 from stagewhisper.errors import StagewhisperError, StagewhisperWarning
 
 _KIND_BY_LEVEL = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
@@ -21,8 +22,11 @@ def report(kind: str | None, message: str) -> None:
     """Writes `stagewhisper: kind: message` to standard error, on one line."""
     prefix = f"stagewhisper: {kind}: " if kind else "stagewhisper: "
     # The stream is looked up at each message: a running progress bar puts itself in its place.
-    sys.stderr.write(prefix + " ".join(message.split()) + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(prefix + " ".join(message.split()) + "\n")
+        sys.stderr.flush()
+    except OSError:  # nobody can be told; the work itself goes on
+        discard(sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Messages:
         message = str(error)
         if not isinstance(error, StagewhisperError):
             message = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        report("error", message if name is None or name in message else f"{name}: {message}")
+        report("error", message if name is None or _is_named(name, message) else f"{name}: {message}")
         if self.debug:
             traceback.print_exception(error, file=sys.stderr)
 
@@ -61,6 +65,11 @@ def messages_on_stderr(*, informative: bool, debug: bool) -> Iterator[Messages]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(former_level)
+
+
+def _is_named(name: str, message: str) -> bool:
+    # Most messages quote names as Python does, which doubles backslashes and spells odd characters out.
+    return name in message or repr(name)[1:-1] in message
 
 
 class _StderrHandler(logging.Handler):

@@ -2,12 +2,18 @@
 
 import argparse
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from stagewhisper.cli.environment import hub_options
 from stagewhisper.cli.messages import Messages
 from stagewhisper.cli.parsing import Commands, HelpFormatter
+from stagewhisper.cli.streams import print_text
 from stagewhisper.cli.transcribe_options import add_cache_option, add_debug_option, add_hub_options
+
+_NARROWEST_DESCRIPTION = 24  # columns; where fewer are left beside name and size, it goes below them
 
 
 def add_command(commands: Commands) -> None:
@@ -30,11 +36,10 @@ def run_list(arguments: argparse.Namespace, _: Messages) -> int:
     """Prints every model with a short name, and every other one in the cache; no request is made."""
     rows = _rows(hub_options(arguments)["cache_dir"])
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        print_text(json.dumps(rows, indent=2))
         return 0
-    width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        print(f"{row['name']:{width}}  {_on_disk(row):>10}  {row['description']}".rstrip())
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print_text("\n".join(_lines(rows, width=width)))
     return 0
 
 
@@ -42,7 +47,7 @@ def run_path(arguments: argparse.Namespace, _: Messages) -> int:
     """Prints a model's local folder, fetched first if it is not there."""
     from stagewhisper.hub import find_model
 
-    print(find_model(arguments.name, **hub_options(arguments)))
+    print_text(str(find_model(arguments.name, **hub_options(arguments))))
     return 0
 
 
@@ -97,6 +102,27 @@ def _row(name: str, repository: str | None, revision: str | None, description: s
         "path": None if here.path is None else str(here.path),
         "bytes_on_disk": here.bytes_on_disk,
     }
+
+
+def _lines(rows: list[dict[str, Any]], *, width: int | None) -> Iterator[str]:
+    """One line per model for programs, whose `width` is None; folded ones for people."""
+    name_width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        start = f"{row['name']:{name_width}}  {_on_disk(row):>10}  "
+        indent = len(start) if width is None or width >= len(start) + _NARROWEST_DESCRIPTION else 4
+        if indent < len(start) and row["description"]:
+            yield start.rstrip()
+            start = " " * indent
+        columns = None if width is None else max(width - 1, indent + _NARROWEST_DESCRIPTION)
+        yield _folded(start, row["description"], indent=indent, width=columns)
+
+
+def _folded(start: str, text: str, *, indent: int, width: int | None) -> str:
+    if width is None or not text:
+        return (start + text).rstrip()
+    import textwrap
+
+    return textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _on_disk(row: dict[str, Any]) -> str:

@@ -6,8 +6,6 @@ Exit codes: 0 all done · 2 wrong options, or something failed and the rest was 
 """
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +13,7 @@ from stagewhisper import __version__
 from stagewhisper.cli import models, transcribe
 from stagewhisper.cli.messages import messages_on_stderr, report
 from stagewhisper.cli.parsing import HelpFormatter, Parser
+from stagewhisper.cli.streams import discard, prepare_streams
 
 _COMMANDS = ("transcribe", "models")
 _OWN_OPTIONS = ("-h", "--help", "--version")
@@ -27,17 +26,18 @@ _INTERRUPTED, _STDOUT_CLOSED = 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line `argv`, which is `sys.argv[1:]` by default."""
+    prepare_streams()
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        discard(sys.stdout)
         return _STDOUT_CLOSED
-    except OSError as error:
-        report("error", f"Cannot write to standard output: {error.strerror}.")
-        _discard_stdout()
+    except OSError as error:  # argparse's own text, such as --help: commands answer for theirs
+        report("error", f"Cannot write to standard output: {error.strerror}. Make room, or send it elsewhere.")
+        discard(sys.stdout)
         return 2
     return code
 
@@ -59,7 +59,6 @@ def build_parser() -> Parser:
 
 
 def _run(argv: list[str]) -> int:
-    _show_what_cannot_be_encoded()
     parser = build_parser()
     if not argv:
         sys.stderr.write(parser.format_help())
@@ -86,21 +85,3 @@ def _run_command(arguments: argparse.Namespace) -> int:
             messages.failure(error)
             return 2
     return code
-
-
-def _show_what_cannot_be_encoded() -> None:
-    # A character that the terminal's encoding lacks is shown as "?" and ends nothing.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _discard_stdout() -> None:
-    # The interpreter flushes standard output once more when it ends, and would complain.
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # replaced by something without a file, or closed
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """A bar over the seconds of one recording; it does nothing when standard error is not a terminal."""
+    """A bar over the seconds of one recording; it does nothing when standard error is no terminal that can erase."""
 
     def __init__(self, title: str, *, duration: float) -> None:
         """`title` is shown beside the bar; `duration` is its length in seconds."""
@@ -41,17 +41,23 @@ class ProgressBar:
         self._progress.start()
 
 
-def _rich_progress(title: str, duration: float) -> "Progress":
+def _rich_progress(title: str, duration: float) -> "Progress | None":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    console = Console(stderr=True)
+    if console.is_dumb_terminal:
+        return None
+    # On a narrow terminal the bar shrinks, and a long title is cut; the numbers stay.
+    title_column = Column(no_wrap=True, overflow="ellipsis", max_width=max(12, console.width // 3))
     progress = Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=title_column),
         BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} s", markup=False),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+        TaskProgressColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s", markup=False, table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        console=console,
         transient=True,
         # Standard output may be a file: rich would send what is written there to the terminal instead.
         redirect_stdout=False,

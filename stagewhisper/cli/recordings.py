@@ -44,7 +44,7 @@ def find_recordings(names: Sequence[str]) -> tuple[list[Recording], list[AudioEr
     errors: list[AudioError] = []
     for name in names:
         try:
-            found += [STANDARD_INPUT] if name == "-" else [_from_file(path) for path in _matching(name)]
+            found += [_standard_input()] if name == "-" else [_from_file(path) for path in _matching(name)]
         except AudioError as error:
             errors.append(error)
     return list(dict.fromkeys(found)), errors
@@ -53,12 +53,22 @@ def find_recordings(names: Sequence[str]) -> tuple[list[Recording], list[AudioEr
 STANDARD_INPUT = Recording(name="standard input", stem="stdin", path=None)
 
 
+def _standard_input() -> Recording:
+    if sys.stdin is None or sys.stdin.isatty():
+        state = "closed" if sys.stdin is None else "a terminal"
+        raise AudioError(f"- stands for standard input, which is {state}. Pipe a recording into it, or name a file.")
+    return STANDARD_INPUT
+
+
 def _from_file(path: str) -> Recording:
     return Recording(name=path, stem=Path(path).stem, path=Path(path))
 
 
 def _matching(name: str) -> list[str]:
     # A file may have brackets in its name: what exists is never read as a pattern.
+    if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir would raise for a name that no file can have
+        example = os.path.join(name, "*")  # noqa: PTH118 - Path would take the "./" away
+        raise AudioError(f"{name!r} is a folder. Name the recordings in it, all of them with {example!r}.")
     if os.path.lexists(name):
         return [name]
     if not glob.has_magic(name):
@@ -92,13 +102,22 @@ def make_folder(folder: Path) -> None:
     """Makes the output folder, and those above it, where they are not there.
 
     Raises:
-        OptionError: it cannot be made.
+        OptionError: it cannot be made or takes no files; better known now than after an hour of decoding.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
             f"Cannot make the folder {str(folder)!r}: {error.strerror}. Choose another --output-dir."
+        ) from error
+    import tempfile
+
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OptionError(
+            f"Cannot write to the folder {str(folder)!r}: {error.strerror}. "
+            "Choose another --output-dir, or make room or give write permission there."
         ) from error
 
 

@@ -12,6 +12,7 @@ from stagewhisper.cli.parsing import Commands, HelpFormatter
 from stagewhisper.cli.printing import TextPrinter
 from stagewhisper.cli.progress import ProgressBar
 from stagewhisper.cli.recordings import Output, Recording, find_recordings, make_folder, plan_outputs
+from stagewhisper.cli.streams import StdoutError
 from stagewhisper.cli.transcribe_options import add_options
 from stagewhisper.cli.transcribe_settings import decoding_options, load_options, output_formats
 from stagewhisper.errors import OptionError
@@ -26,7 +27,8 @@ Options have the names and defaults of openai/whisper, with hyphens or underscor
 files are written only if -o or -f is given; standard output has the text alone unless --verbose
 is True; messages go to standard error; `all` includes lrc.
 
-Exit code: 0 all done; 2 an option was wrong, or a recording failed and the rest was done."""
+Exit code: 0 all done; 2 an option was wrong, or a recording failed and the rest was done;
+130 interrupted."""
 
 
 class SegmentStream(Protocol):
@@ -73,15 +75,15 @@ def run(arguments: argparse.Namespace, messages: Messages) -> int:
         messages.failure(error)
     if not recordings:
         return 2
-    open_stream = _stream_opener(arguments, options)
     if formats:
         make_folder(folder)
+    open_stream = _stream_opener(arguments, options)
     printer = TextPrinter(verbose=arguments.verbose, with_headings=len(recordings) + len(missing) > 1)
     n_failed = len(missing)
     for recording in recordings:
         try:
             _transcribe(recording, open_stream, printer, outputs[recording])
-        except (BrokenPipeError, OptionError):
+        except (BrokenPipeError, StdoutError, OptionError):
             raise  # the recordings that follow would fare no better
         except Exception as error:  # noqa: BLE001 whatever is wrong with one recording, the others are done
             messages.failure(error, name=recording.name)

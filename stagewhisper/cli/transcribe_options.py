@@ -2,7 +2,7 @@
 
 import argparse
 
-from stagewhisper.cli.values import boolean, formats, number, optional_integer, optional_number
+from stagewhisper.cli.values import boolean, formats, integer, number, optional_integer, optional_number
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,11 @@ def _add_model_options(group: argparse._ActionsContainer) -> None:
         help="False is the same as --precision fp32; True changes nothing, since the engine chooses what is fast",
     )
     group.add_argument(
-        "--threads", type=optional_integer, default=0, metavar="N", help="0 uses all physical cores (default: 0)"
+        "--threads",
+        type=optional_integer,
+        default=0,
+        metavar="N",
+        help="cores to use; 0 is all physical ones (default: 0)",
     )
 
 
@@ -150,7 +154,7 @@ def _add_search_options(group: argparse._ActionsContainer) -> None:
         metavar="IDS",
         help="token ids never to write; -1 stands for symbols that are not spoken (default: -1)",
     )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default: 0)")
+    group.add_argument("--seed", type=integer, default=0, metavar="N", help="seed of the draws (default: 0)")
 
 
 def _add_fallback_options(group: argparse._ActionsContainer) -> None:

@@ -26,6 +26,14 @@ def number(text: str) -> float:
     return value
 
 
+def integer(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
 def optional_number(text: str) -> float | None:
     """A finite number, or None where the text is `None`."""
     return _optional(text, number)
@@ -33,7 +41,7 @@ def optional_number(text: str) -> float | None:
 
 def optional_integer(text: str) -> int | None:
     """A whole number, or None where the text is `None`."""
-    return _optional(text, _integer)
+    return _optional(text, integer)
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -49,12 +57,10 @@ def formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(expanded))
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentTypeError(f"expected a whole number or None, got {text!r}") from None
-
-
 def _optional(text: str, convert: Callable[[str], T]) -> T | None:
-    return None if text == "None" else convert(text)
+    if text == "None":
+        return None
+    try:
+        return convert(text)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(str(error).replace(", got", " or None, got")) from None

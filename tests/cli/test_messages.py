@@ -60,6 +60,13 @@ def test_a_failure_names_its_input_once(capsys):
     ]
 
 
+@pytest.mark.parametrize("name", ["C:\\talks\\a.wav", "a\udcff.wav"])
+def test_a_name_that_the_message_quotes_in_pythons_way_is_not_added(name, capsys):
+    with messages_on_stderr(informative=False, debug=False) as messages:
+        messages.failure(AudioError(f"{name!r} is empty."), name=name)
+    assert capsys.readouterr().err == f"stagewhisper: error: {name!r} is empty.\n"
+
+
 def test_debugging_shows_where_a_failure_arose(capsys):
     with messages_on_stderr(informative=False, debug=True) as messages:
         try:

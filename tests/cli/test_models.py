@@ -1,3 +1,4 @@
+import io
 import json
 import sys
 from pathlib import Path
@@ -57,6 +58,42 @@ def test_the_list_has_every_known_name_and_what_else_is_in_the_cache(asked, caps
         "large                 3087 MB  the same as large-v3",
         "base               incomplete  74 M parameters",
         "someone/fine-tune      151 MB",
+    ]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (60, ["digits                   2 MB  spoken digits", "large                 3087 MB  the same as large-v3"]),
+        (40, ["digits                   2 MB", "    spoken digits", "    the same as large-v3"]),
+        (25, ["digits                   2 MB", "    spoken digits"]),
+    ],
+)
+def test_the_list_fits_a_narrow_terminal(asked, monkeypatch, columns, lines):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["models", "list"]) == 0
+    written = terminal.getvalue().splitlines()
+    assert set(lines) < set(written)
+    assert "someone/fine-tune      151 MB" in written
+    assert max(map(len, written)) < max(columns, 31)
+
+
+def test_a_long_description_is_folded_under_itself(asked, monkeypatch):
+    model = KnownModel("digits", None, None, "spoken digits and nothing else in the world")
+    monkeypatch.setattr(sys.modules["stagewhisper.hub"], "known_models", lambda: (model,))
+    monkeypatch.setattr(sys, "stdout", terminal := _Terminal())
+    monkeypatch.setenv("COLUMNS", "58")
+    main(["models", "list"])
+    assert terminal.getvalue().splitlines()[:2] == [
+        "digits                   2 MB  spoken digits and nothing",
+        "                               else in the world",
     ]
 
 

@@ -105,3 +105,42 @@ def test_only_the_names_of_options_are_respelled():
 
 def test_a_bare_boolean_before_the_end_of_options_is_true():
     assert usual_spelling(["--s_w", "--", "True"], switches={"--s-w"}) == ["--s-w=True", "--", "True"]
+
+
+def test_files_may_stand_anywhere_among_the_options():
+    parsed = build_parser().parse_args(
+        ["transcribe", "a.wav", "--seed", "1", "b.wav", "-f", "txt", "-", "--", "-c.wav"]
+    )
+    assert parsed.files == ["a.wav", "b.wav", "-", "-c.wav"]
+    assert (parsed.seed, parsed.output_format) == (1, ("txt",))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "name"),
+    [("--suppress_tokens", "-1,50", "suppress_tokens"), ("--clip_timestamps", "-.5,2", "clip_timestamps")],
+)
+def test_a_list_may_begin_with_a_negative_number(option, value, name):
+    assert getattr(_parsed(option, value), name) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["transcribe", "a.wav", "--modle", "tiny"], "there is no option --modle; did you mean --model?"),
+        (["transcribe", "a.wav", "--beamsize=5"], "there is no option --beamsize; did you mean --beam-size?"),
+        (["transcribe", "a.wav", "--xyzzy"], "there is no option --xyzzy (help: stagewhisper transcribe --help)"),
+        (["models", "list", "tiny"], "unexpected argument 'tiny' (help: stagewhisper models list --help)"),
+    ],
+)
+def test_what_is_not_understood_is_named_with_what_may_be_meant(arguments, answer, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(arguments)
+    assert answer in capsys.readouterr().err
+
+
+def test_a_file_that_looks_like_options_is_answered_with_how_to_write_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-odd.wav").touch()
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["transcribe", "-odd.wav"])
+    assert "Write ./-odd.wav if you mean that file" in capsys.readouterr().err

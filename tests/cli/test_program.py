@@ -100,6 +100,14 @@ def test_a_full_disk_under_standard_output_is_one_error_per_recording():
     assert b"Exception ignored" not in err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="streams as on POSIX")
+@pytest.mark.parametrize(("arguments", "closed", "code"), [("models list", ">&-", 0), ("none.wav", "2>&-", 2)])
+def test_a_closed_stream_changes_nothing_else(arguments, closed, code):
+    command = f'exec "$0" -m stagewhisper {arguments} {closed}'
+    run = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (code, b"", b"")
+
+
 def test_text_that_the_terminal_cannot_show_is_replaced(library, recordings, monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="\n")
     monkeypatch.setattr(sys, "stdout", out)

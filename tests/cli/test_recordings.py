@@ -1,3 +1,5 @@
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,8 +53,26 @@ def test_names_without_a_file_are_errors_beside_the_others(folder):
     ]
 
 
-def test_a_hyphen_is_standard_input(folder):
-    assert find_recordings(["-"]) == ([STANDARD_INPUT], [])
+@pytest.mark.parametrize(("name", "example"), [("sub", "sub/*"), ("./sub/", "./sub/*"), (".", "./*")])
+def test_a_folder_is_answered_with_the_pattern_for_its_recordings(folder, name, example):
+    found, (error,) = find_recordings([name])
+    assert found == []
+    assert str(error) == f"{name!r} is a folder. Name the recordings in it, all of them with {example!r}."
+
+
+def test_a_hyphen_is_standard_input(folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert find_recordings(["-", "-"]) == ([STANDARD_INPUT], [])
+
+
+def test_standard_input_is_not_read_from_a_terminal_or_when_closed(folder, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    for stdin, state in ((terminal, "a terminal"), (None, "closed")):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        found, (error,) = find_recordings(["-"])
+        assert found == []
+        assert f"which is {state}" in str(error)
 
 
 def test_an_output_is_the_recordings_name_with_the_formats_extension(folder):

@@ -1,6 +1,9 @@
+import errno
 import io
 import json
+import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -73,6 +76,16 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_decoding(library, recor
     code, out, err = _run(capsys, "a.wav", "-o", "b.wav/x")
     assert (code, out, library.calls) == (2, "", [])
     assert "Cannot make the folder 'b.wav/x'" in err
+
+
+def test_a_folder_that_takes_no_files_is_an_error_before_the_model_is_loaded(library, recordings, capsys, monkeypatch):
+    def refuse(dir):  # noqa: A002
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    code, out, err = _run(capsys, "a.wav", "-o", "out")
+    assert (code, out, library.loads) == (2, "", [])
+    assert err.startswith("stagewhisper: error: Cannot write to the folder 'out': Permission denied. Choose another")
 
 
 def test_two_recordings_with_one_output_are_refused_before_the_model_is_loaded(library, recordings, capsys):
@@ -236,7 +249,7 @@ def test_the_library_is_given_openai_whispers_defaults(library, recordings, caps
 
 
 def test_options_reach_the_library(library, recordings, capsys):
-    options = "--model-dir m --revision r --engine reference --device cpu --threads 3 --offline --fp16 False"
+    options = "--model-dir m --revision r --engine reference --device cpu --threads 1 --offline --fp16 False"
     options += " --task translate --language Dutch --beam_size None --temperature 0.5"
     options += " --temperature_increment_on_fallback None --clip_timestamps 1,2 --seed 7 --prefix So"
     assert _run(capsys, "a.wav", *options.split())[0] == 0
@@ -244,7 +257,7 @@ def test_options_reach_the_library(library, recordings, capsys):
         "engine": "reference",
         "device": "cpu",
         "precision": "fp32",
-        "threads": 3,
+        "threads": 1,
         "cache_dir": Path("m"),
         "offline": True,
         "revision": "r",
@@ -262,6 +275,32 @@ def test_the_hubs_offline_variable_is_honoured(library, recordings, capsys, monk
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     _run(capsys, "a.wav", "--offline", "False")
     assert library.loads[0][1]["offline"] is expected
+
+
+def test_more_threads_than_cores_are_reduced_with_a_warning(library, recordings, capsys, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert _run(capsys, "a.wav", "--threads", "4")[2] == ""
+    err = _run(capsys, "a.wav", "--threads", "1000000")[2]
+    assert err == "stagewhisper: warning: --threads 1000000 is more than this machine's cores: using 4.\n"
+    assert [options["threads"] for _, options in library.loads] == [4, 4]
+
+
+class _Full(io.TextIOWrapper):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_standard_output_ends_the_run_with_one_message(library, recordings, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", _Full(io.BytesIO()))
+    assert main(["a.wav", "b.wav"]) == 2
+    assert capsys.readouterr().err.startswith("stagewhisper: error: Cannot write to standard output: No space left")
+    assert len(library.calls) == 1
+
+
+def test_what_cannot_be_told_on_standard_error_stops_nothing(library, recordings, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", _Full(io.BytesIO()))
+    assert main(["none.wav", "a.wav"]) == 2
+    assert capsys.readouterr().out == "==> a.wav <==\nHello.\nBye.\n"
 
 
 def test_the_cache_folder_comes_from_the_environment_unless_an_option_names_it(
@@ -320,6 +359,27 @@ def test_a_bar_leaves_the_screen_while_text_is_written_to_the_same_terminal(monk
         assert terminal.getvalue().startswith(before + "Hello.\n")
     assert "talk [1].wav" in terminal.getvalue()
     assert before.endswith("\x1b[2K")  # the bar's line is erased
+
+
+def test_on_a_narrow_terminal_a_long_title_is_cut_and_the_numbers_stay(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    with ProgressBar("a-recording-with-a-name-wider-than-the-screen.wav", duration=60.0).shown():
+        pass
+    assert "a-recording" in terminal.getvalue()
+    assert "than-the-screen" not in terminal.getvalue()
+    assert "0/60 s" in terminal.getvalue()
+
+
+def test_on_a_terminal_that_cannot_erase_there_is_no_bar(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressBar("a.wav", duration=60.0).shown():
+        pass
+    assert terminal.getvalue() == ""
 
 
 def test_without_a_terminal_there_is_no_bar(capsys):
