@@ -82,7 +82,7 @@ def _opened_container(window: ByteWindow, name: str) -> Iterator[InputContainer]
         yield container
 
 
-# Titles in a wrong encoding must not keep a recording from being read. PyAV asks for that until 18, and does it from 19.
+# Titles in a wrong encoding must not keep a recording from being read. PyAV has to be asked for that until 18.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 

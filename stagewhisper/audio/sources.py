@@ -44,7 +44,7 @@ def opened(source: object) -> Iterator[tuple[SeekableFile, str]]:
             name = f"The recording given as {type(source).__name__}"
             reader = io.BytesIO(source)
         elif isinstance(source, ByteReader):
-            name = f"The file object {getattr(source, 'name', type(source).__name__)!r}"
+            name = _name(source)
             reader = source
         else:
             raise AudioError(
@@ -52,6 +52,11 @@ def opened(source: object) -> Iterator[tuple[SeekableFile, str]]:
                 "Pass a path, the bytes of a file, a file object open for reading bytes, or a NumPy array."
             )
         yield _seekable(reader, name, to_close), name
+
+
+def _name(file: ByteReader) -> str:
+    name = getattr(file, "name", type(file).__name__)
+    return "standard input" if name == "<stdin>" else f"The file object {name!r}"
 
 
 def _local_path(source: "str | os.PathLike[Any]") -> Path:
