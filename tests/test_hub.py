@@ -581,3 +581,9 @@ def test_importing_the_module_loads_no_network_library() -> None:
 
 def test_the_progress_bar_can_be_silenced() -> None:
     assert download._silent_bar()(total=1).disable
+
+
+@pytest.mark.parametrize("name", ["tiny.pt", "pytorch_model.bin"])
+def test_a_folder_with_a_torch_file_is_left_to_the_checkpoint_reader(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    assert find_model(str(tmp_path)) == tmp_path

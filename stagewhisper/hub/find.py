@@ -84,13 +84,18 @@ def _checked_path(path: Path) -> Path:
             )
         return path
     missing = missing_files(path)
-    if missing:
+    if missing and not _has_torch_files(path):
         raise HubError(
             f"The folder {str(path)!r} is no complete model: {', '.join(missing)} missing or unreadable. "
-            f"Expected config.json and safetensors weights. Copy it again, or convert it with Transformers' "
+            f"Expected config.json and safetensors weights, or a .pt file. Copy it again, or convert it with Transformers' "
             f"save_pretrained."
         )
     return path
+
+
+def _has_torch_files(folder: Path) -> bool:
+    """Whether it is for `stagewhisper.checkpoint` to judge: OpenAI's or PyTorch's own formats, which no hub serves us."""
+    return any(file.suffix in (".pt", ".bin") for file in folder.iterdir())
 
 
 def _copy_in_cache(wanted: Wanted, cache: Path) -> Copy | None:
