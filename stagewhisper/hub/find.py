@@ -87,14 +87,14 @@ def _checked_path(path: Path) -> Path:
     if missing and not _has_torch_files(path):
         raise HubError(
             f"The folder {str(path)!r} is no complete model: {', '.join(missing)} missing or unreadable. "
-            f"Expected config.json and safetensors weights, or a .pt file. Copy it again, or convert it with Transformers' "
-            f"save_pretrained."
+            f"Expected config.json and safetensors weights, or a .pt file. Copy it again, or convert it with "
+            f"Transformers' save_pretrained."
         )
     return path
 
 
 def _has_torch_files(folder: Path) -> bool:
-    """Whether it is for `stagewhisper.checkpoint` to judge: OpenAI's or PyTorch's own formats, which no hub serves us."""
+    """Whether the folder holds PyTorch's own formats, which are for the checkpoint's reader to judge."""
     return any(file.suffix in (".pt", ".bin") for file in folder.iterdir())
 
 
