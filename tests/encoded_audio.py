@@ -45,7 +45,8 @@ def encode(
             _mux_video(container)
         if not stream.codec_context.is_open:
             stream.codec_context.open()
-        frame = av.AudioFrame.from_ndarray(np.atleast_2d(channels).astype(np.float32), "fltp", layout)
+        interleaved = np.atleast_2d(channels).astype(np.float32).T.reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, "flt", layout)  # PyAV's planar frames end at 7 channels
         frame.sample_rate = rate
         frame.time_base = Fraction(1, rate)
         frame.pts = 0

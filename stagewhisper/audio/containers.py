@@ -11,6 +11,7 @@ from av.container import InputContainer
 
 from stagewhisper.arrays import Samples
 from stagewhisper.audio.damage import Damage
+from stagewhisper.audio.frames import frame_channels
 from stagewhisper.audio.pcm import is_sane, mix_down, to_float
 from stagewhisper.audio.resampling import RatedBlock
 from stagewhisper.audio.truncation import is_cut
@@ -151,12 +152,10 @@ def _decoded(stream: av.AudioStream, packet: "av.Packet[Any] | None", damage: Da
 
 def _mono(frame: av.AudioFrame, name: str, damage: Damage) -> Samples:
     try:
-        pcm = frame.to_ndarray()
+        pcm = frame_channels(frame)
     except ValueError as error:  # 64-bit integers, which PyAV cannot hand over
         raise AudioError(f"{name}: {error}. Convert it to 32-bit samples first.") from error
     names = [channel.name for channel in frame.layout.channels]
-    if not frame.format.is_planar:
-        pcm = pcm.reshape(-1, len(names)).T
     channels = to_float(pcm)
     if not is_sane(channels):
         damage.broken_packets += 1
