@@ -87,6 +87,16 @@ def test_a_cut_file_gives_its_beginning_and_a_warning(good_files: list[Path], fi
     assert 0.3 * SECONDS < len(samples) / SAMPLE_RATE < 0.75 * SECONDS
 
 
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])  # MPEG-2.5, MPEG-2 and MPEG-1 have frames of their own
+def test_an_mp3_file_that_states_no_length_is_called_damaged_when_cut_within_a_frame(rate: int) -> None:
+    whole = encode(noisy(rate), "mp3", rate=rate).replace(b"Xing", b"----").replace(b"Info", b"----")
+    for good in (whole, whole + b"TAG" + bytes(125), whole + b"APETAGEX" + bytes(100)):
+        assert len(load_audio(good)) >= SECONDS * SAMPLE_RATE
+    for bad in (whole[: len(whole) // 2], whole[:-20]):
+        with pytest.warns(AudioWarning, match="ends before the place"):
+            load_audio(bad)
+
+
 def test_a_broken_frame_in_the_middle_is_skipped_and_told(good_files: list[Path]) -> None:
     flac = bytearray(good_files[1].read_bytes())
     middle = len(flac) // 2

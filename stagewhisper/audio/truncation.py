@@ -7,6 +7,7 @@ is compared with what was decoded.
 import os
 import struct
 
+from stagewhisper.audio.mp3_frames import TAIL_BYTES, ends_within_a_frame
 from stagewhisper.audio.window import ByteWindow
 
 _WAV_SLACK_BYTES = 64  # some programs count the header in
@@ -43,7 +44,10 @@ def _is_wav_cut(window: ByteWindow, n_bytes: int) -> bool:
 
 
 def _is_mp3_cut(window: ByteWindow, n_bytes: int) -> bool:
-    """The first frame may state the number of bytes, behind "Xing" or "Info", flags, and the number of frames."""
+    """The first frame may state the number of bytes, behind "Xing" or "Info", flags, and the number of frames.
+
+    Where it does not, a cut shows only if it went through a frame.
+    """
     start = _id3_bytes(_read_at(window, 0, 10))
     first_frame = _read_at(window, start, 4096)
     for mark in (b"Xing", b"Info"):
@@ -52,8 +56,9 @@ def _is_mp3_cut(window: ByteWindow, n_bytes: int) -> bool:
             flags, n_frames, n_stated = struct.unpack_from(">III", first_frame, at + 4)
             has_frames, has_bytes = flags & 1, flags & 2
             stated = n_stated if has_frames else n_frames
-            return bool(has_bytes) and start + stated > n_bytes + _MP3_SLACK_BYTES
-    return False
+            if has_bytes:
+                return bool(start + stated > n_bytes + _MP3_SLACK_BYTES)
+    return ends_within_a_frame(_read_at(window, max(0, n_bytes - TAIL_BYTES), TAIL_BYTES))
 
 
 def _id3_bytes(header: bytes) -> int:
