@@ -37,7 +37,9 @@ def random_whisper(dims: ModelDimensions, seed: int) -> Whisper:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                parameter.copy_(0.1 * torch.randn(parameter.shape) + (1.0 if "ln" in name and "weight" in name else 0.0))
+                parameter.copy_(
+                    0.1 * torch.randn(parameter.shape) + (1.0 if "ln" in name and "weight" in name else 0.0)
+                )
             else:
                 parameter.copy_(torch.randn(parameter.shape) / np.sqrt(parameter[0].numel()))
     return model
@@ -80,7 +82,9 @@ def main() -> None:
                 print(f"{shape:<14} {name:<12} {'  '.join(f'{value:.1e}' for value in figures[shape][name])}")
     worst = max(value for by_engine in figures.values() for values in by_engine.values() for value in values)
     print(f"worst {worst:.1e}, allowed {ALLOWED:.0e}: {'equal' if worst <= ALLOWED else 'DIFFERENT'}")
-    store("logits", {"largest_difference": figures, "allowed": ALLOWED, "oracle": f"openai-whisper {whisper.__version__}"})
+    store(
+        "logits", {"largest_difference": figures, "allowed": ALLOWED, "oracle": f"openai-whisper {whisper.__version__}"}
+    )
     raise SystemExit(0 if worst <= ALLOWED else 1)
 
 
