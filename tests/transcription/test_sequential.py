@@ -15,7 +15,7 @@ from tests.logits import load_oracle
 from tests.transcripts import SeededDraw, assert_equals_openai, seed_draws
 
 SHORT = ("fsdd/0_george_0.wav", "fsdd/7_jackson_10.wav", "an4/fash/an251-fash-b.opus")
-GREEDY: dict[str, Any] = {"temperature": 0.0, "sample_len": 32}
+GREEDY: dict[str, Any] = {"temperature": 0.0, "sample_len": 20}
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "greedy": {},
@@ -80,7 +80,7 @@ def test_short_recordings_equal_openai_whisper(
 def test_one_window_equals_openai_whisper(
     digits: Model, digits_oracle: whisper.Whisper, spoken_digits: np.ndarray, name: str
 ) -> None:
-    assert_equals_openai(digits, digits_oracle, spoken_digits, **(GREEDY | OPTIONS[name]))
+    assert_equals_openai(digits, digits_oracle, spoken_digits, **({"language": "en"} | GREEDY | OPTIONS[name]))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_default_fallback_equals_openai_whisper(
     digits: Model, digits_oracle: whisper.Whisper, sonnet: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed_draws(monkeypatch)
-    options = {"language": "en", "beam_size": 2, "best_of": 2, "sample_len": 8, "no_speech_threshold": None}
+    options = {"language": "en", "beam_size": 2, "best_of": 2, "sample_len": 6, "no_speech_threshold": None}
     result = assert_equals_openai(digits, digits_oracle, sonnet[: 12 * 16_000], **options)
     assert max(segment["temperature"] for segment in result["segments"]) > 0
 
