@@ -106,7 +106,9 @@ def _row(name: str, repository: str | None, revision: str | None, description: s
 
 def _lines(rows: list[dict[str, Any]], *, width: int | None) -> Iterator[str]:
     """One line per model for programs, whose `width` is None; folded ones for people."""
-    name_width = max(len(row["name"]) for row in rows)
+    # On a screen, one long owner/name must not push the descriptions of all others away.
+    names = [row["name"] for row in rows if width is None or row["description"]]
+    name_width = max(map(len, names), default=0)
     for row in rows:
         start = f"{row['name']:{name_width}}  {_on_disk(row):>10}  "
         indent = len(start) if width is None or width >= len(start) + _NARROWEST_DESCRIPTION else 4

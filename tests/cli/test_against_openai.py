@@ -52,6 +52,17 @@ def test_the_files_equal_those_of_openai_whispers_program(options, run_openai, a
     assert written == expected
 
 
+def test_verbose_lines_equal_those_of_openai_whispers_program(run_openai, audio_dir, tmp_path, cache_dir, capsys):
+    name = str(audio_dir / "longform" / "sonnet-1.mp3")
+    arguments = [name, "--model", str(DIGITS), "--verbose", "True", "--language", "en", "--beam_size", "None"]
+    arguments += ["--temperature_increment_on_fallback", "None", "--threads", "1", "--output_format", "txt"]
+    run_openai(*arguments, "--output_dir", str(tmp_path / "openai"))
+    expected = capsys.readouterr().out
+    assert main([*arguments, "--output_dir", str(tmp_path / "ours"), "--model_dir", str(cache_dir)]) == 0
+    assert capsys.readouterr().out == expected
+    assert expected.count(" --> ") > 3
+
+
 def _content(path, score=float):
     """The file's bytes; of JSON the values, each score passed through `score`."""
     if path.suffix != ".json":
