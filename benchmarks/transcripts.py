@@ -156,7 +156,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many recordings")
     arguments = parser.parse_args()
     path = find_model(arguments.model)
-    model, oracle = stagewhisper.load(arguments.model), load_oracle(path)
+    torch.set_num_threads(1)
+    model, oracle = stagewhisper.load(arguments.model, threads=1), load_oracle(path)
     recordings = choose(Path(arguments.audio))[: arguments.limit]
     enough = True
     print(f"{'way':<10} {'recordings':>10} {'agreed':>8} {'share':>8}  languages  windows (fallen back)")

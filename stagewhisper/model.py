@@ -1,6 +1,5 @@
 """A loaded model, and what users call on it."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from stagewhisper.transcription import (
     sequential,
     transcription_options,
 )
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "turbo"
 DEFAULT_ENGINE = "onnxruntime"
@@ -213,7 +210,6 @@ def _language(model: Model, mel: MelSpectrogram, options: TranscriptionOptions) 
         return "en", None
     probabilities = model._detect_language(mel)
     language = most_probable(probabilities)
-    logger.info("Detected language: %s (%.0f %%)", language, 100 * probabilities[language])
     return language, probabilities[language]
 
 

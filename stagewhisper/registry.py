@@ -8,8 +8,7 @@ entry point in the registry's group, for example::
 """
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stagewhisper.errors import OptionError
 
@@ -50,7 +49,9 @@ class Registry(Generic[T]):
             ) from error
         return implementation
 
-    def _find(self, name: str) -> EntryPoint:
+    def _find(self, name: str) -> Any:
+        from importlib.metadata import EntryPoint  # slow to import, and `--help` needs names only
+
         if name in self._built_in:
             return EntryPoint(name, self._built_in[name], self._group)
         entry_point = self._third_party().get(name)
@@ -58,5 +59,7 @@ class Registry(Generic[T]):
             raise OptionError(f"No {self._kind} named {name!r}. Known: {', '.join(self.names())}.")
         return entry_point
 
-    def _third_party(self) -> dict[str, EntryPoint]:
+    def _third_party(self) -> dict[str, Any]:
+        from importlib.metadata import entry_points  # as above
+
         return {point.name: point for point in entry_points(group=self._group)}

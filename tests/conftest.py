@@ -43,8 +43,10 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def oracle(checkpoint_path: Path) -> "whisper.Whisper":
     """openai/whisper's own model with the weights of `checkpoint_path`."""
+    import torch
     import whisper
 
+    torch.set_num_threads(1)  # with more it waits for busy cores, and takes ten times longer
     return whisper.load_model(str(checkpoint_path), device="cpu")
 
 

@@ -26,7 +26,7 @@ def install(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [EntryPoint(name, target, group) for name, target in targets.items() if group == "stagewhisper.gadgets"]
 
-    monkeypatch.setattr(stagewhisper.registry, "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
 
 
 def test_a_name_gives_its_implementation(registry: Registry[Any]) -> None:

@@ -39,6 +39,14 @@ class SegmentStream(Protocol):
         """Seconds of audio."""
 
     @property
+    def language(self) -> str:
+        """Code of the spoken language."""
+
+    @property
+    def language_probability(self) -> float | None:
+        """How sure its detection was; None when it was given."""
+
+    @property
     def position(self) -> float:
         """Seconds done so far."""
 
@@ -106,6 +114,8 @@ def _stream_opener(arguments: argparse.Namespace, options: dict[str, Any]) -> Op
 def _transcribe(recording: Recording, open_stream: OpenStream, printer: TextPrinter, outputs: Sequence[Output]) -> None:
     stream = open_stream(recording.source())
     printer.heading(recording.name)
+    if stream.language_probability is not None:
+        logger.info("Detected language: %s (%.0f %%)", stream.language, 100 * stream.language_probability)
     bar = ProgressBar(Path(recording.name).name, duration=stream.duration)
     with bar.shown():
         for segment in stream:

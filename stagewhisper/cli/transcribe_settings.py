@@ -1,16 +1,12 @@
 """What the parsed options of `transcribe` mean to the library."""
 
 import argparse
-import logging
-import os
 from typing import Any
 
 from stagewhisper.cli.environment import hub_options
 from stagewhisper.cli.temperatures import fallback_temperatures
 from stagewhisper.errors import OptionError
 from stagewhisper.writers import BUILT_IN_FORMATS, WRITERS
-
-logger = logging.getLogger(__name__)
 
 _PASSED_ON = (
     "task",
@@ -104,11 +100,7 @@ def _precision(precision: str | None, *, fp16: bool | None) -> str | None:
 
 
 def _threads(threads: int | None) -> int | None:
-    """As many as wanted, but no more than cores: 64 threads on 2 cores take ten times longer than 2."""
+    """As many as wanted; None leaves the choice to the engine."""
     if threads is not None and threads < 0:
         raise OptionError(f"--threads is {threads}, and has to be 1 or more, or 0 for all physical cores.")
-    n_cores = os.cpu_count() or 1
-    if threads is not None and threads > n_cores:
-        logger.warning("--threads %d is more than this machine's cores: using %d.", threads, n_cores)
-        return n_cores
     return threads or None

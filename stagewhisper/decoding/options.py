@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from stagewhisper.errors import OptionError
 
-Task = Literal["transcribe", "translate"]
+MOST_SEQUENCES = 1000
+"""More tokens than a window has, and more beams than pay: beyond, only memory grows."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def _check_choices(options: DecodingOptions) -> None:
         raise OptionError(f"temperature is {options.temperature}; it must be 0 or more, and is seldom above 1.")
     for name in ("sample_len", "best_of", "beam_size"):
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise OptionError(f"{name} is {value}; it must be 1 or more.")
+        if value is not None and not 1 <= value <= MOST_SEQUENCES:
+            raise OptionError(f"{name} is {value}; it must lie between 1 and {MOST_SEQUENCES}.")
     if options.length_penalty is not None and not 0 <= options.length_penalty <= 1:
         raise OptionError(f"length_penalty is {options.length_penalty}; it must lie between 0 and 1.")
     if options.patience is not None and not 0 < options.patience < float("inf"):

@@ -1,15 +1,27 @@
-"""What every engine on the processor checks before it starts."""
+"""What every engine on the processor settles before it starts."""
+
+import logging
+import os
 
 from stagewhisper.errors import EngineError
 
+logger = logging.getLogger(__name__)
 
-def check_cpu(engine: str, *, device: str | None, threads: int | None) -> None:
-    """Nothing, if the engine of that name can run so.
+
+def cpu_threads(engine: str, *, device: str | None, threads: int | None) -> int:
+    """The number of threads that the engine of that name may use; 0 leaves it to the engine.
+
+    More than there are cores are reduced to those, with a warning: 64 threads on 2 cores take ten times longer than 2.
 
     Raises:
         EngineError: the device is not the CPU, or the number of threads is negative.
     """
     if device not in (None, "cpu"):
         raise EngineError(f"The engine {engine!r} runs on the device 'cpu' only, not on {device!r}.")
-    if threads is not None and threads < 0:
+    threads = threads or 0
+    if threads < 0:
         raise EngineError(f"{threads} threads were asked for; give a positive number, or 0 for all cores.")
+    n_cores = os.cpu_count() or 1
+    if threads > n_cores:
+        logger.warning("%d threads are more than this machine's cores: using %d.", threads, n_cores)
+    return min(threads, n_cores)

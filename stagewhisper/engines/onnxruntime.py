@@ -15,7 +15,7 @@ from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
-from stagewhisper.engines.cpu import check_cpu
+from stagewhisper.engines.cpu import cpu_threads
 from stagewhisper.errors import BundleError
 
 Buffers = dict[str, ort.OrtValue]
@@ -50,10 +50,9 @@ class OnnxRuntimeEngine:
             EngineError: the device is not the CPU, or the number of threads is negative.
             BundleError: ONNX Runtime refuses the graphs.
         """
-        check_cpu("onnxruntime", device=device, threads=threads)
         self._dims = bundle.dims
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = cpu_threads("onnxruntime", device=device, threads=threads)
         options.log_severity_level = 3  # errors only: its warnings are not for our users
         try:
             self._encoder = ort.InferenceSession(bundle.encoder, options, providers=["CPUExecutionProvider"])

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.checkpoint import Checkpoint, ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
-from stagewhisper.engines.cpu import check_cpu
+from stagewhisper.engines.cpu import cpu_threads
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ class ReferenceEngine:
         Raises:
             EngineError: the device is not the CPU, or the number of threads is negative.
         """
-        check_cpu("reference", device=device, threads=threads)
-        if threads:
+        if cpu_threads("reference", device=device, threads=threads):
             logger.warning(
                 "The engine 'reference' cannot be held to %d threads: NumPy's linear algebra was told how many to use "
                 "when it was started, by OMP_NUM_THREADS or OPENBLAS_NUM_THREADS.",

@@ -1,7 +1,6 @@
 import errno
 import io
 import json
-import os
 import sys
 import tempfile
 import warnings
@@ -275,14 +274,6 @@ def test_the_hubs_offline_variable_is_honoured(library, recordings, capsys, monk
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     _run(capsys, "a.wav", "--offline", "False")
     assert library.loads[0][1]["offline"] is expected
-
-
-def test_more_threads_than_cores_are_reduced_with_a_warning(library, recordings, capsys, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert _run(capsys, "a.wav", "--threads", "4")[2] == ""
-    err = _run(capsys, "a.wav", "--threads", "1000000")[2]
-    assert err == "stagewhisper: warning: --threads 1000000 is more than this machine's cores: using 4.\n"
-    assert [options["threads"] for _, options in library.loads] == [4, 4]
 
 
 class _Full(io.TextIOWrapper):

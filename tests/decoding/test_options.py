@@ -18,6 +18,7 @@ from stagewhisper.errors import OptionError
         ({"best_of": 0, "temperature": 1.0}, "best_of"),
         ({"sample_len": 0}, "sample_len"),
         ({"best_of": 5}, "best_of"),
+        ({"beam_size": 100_000}, "beam_size"),
         ({"beam_size": 5, "best_of": 5, "temperature": 1.0}, "beam_size"),
         ({"beam_size": 5, "temperature": 0.5}, "beam_size"),
         ({"patience": 2.0}, "patience"),
