@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import stagewhisper.registry
 from stagewhisper.engines import ENGINES
 from stagewhisper.errors import OptionError
 from stagewhisper.registry import Registry
