@@ -101,6 +101,19 @@ def test_top_orders_equal_values_by_index() -> None:
     assert top(np.array([0.0, 3.0, 1.0, 3.0, 2.0]), 3) == [1, 3, 4]
 
 
+def test_top_fills_up_with_forbidden_tokens_when_nothing_else_is_left() -> None:
+    assert top(np.array([-np.inf, 3.0, -np.inf, -np.inf]), 3) == [1, 0, 2]
+
+
+@pytest.mark.parametrize("n_allowed", [3, 6, 1000])
+def test_top_equals_torch(n_allowed: int) -> None:
+    row = np.full(1000, -np.inf, np.float32)
+    row[:n_allowed] = np.random.default_rng(n_allowed).standard_normal(n_allowed)
+    values = torch.from_numpy(row).topk(6).values.numpy()
+    np.testing.assert_array_equal(row[top(row, 6)], values)
+    assert len(set(top(row, 6))) == 6
+
+
 def test_log_softmax_equals_torch() -> None:
     logits = np.random.default_rng(0).standard_normal((3, 1000)).astype(np.float32) * 10
     logits[:, ::7] = -np.inf
