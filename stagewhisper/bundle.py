@@ -11,6 +11,7 @@ A bundle is written beside its place and renamed into it, so a reader never sees
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def _put_in_place(building: Path, bundle: Bundle) -> None:
         try:
             building.rename(bundle.path)
         except OSError:
-            if not bundle.path.exists():
+            if not os.path.lexists(bundle.path):  # a link to nowhere is in the way too
                 raise
             if _stands(bundle):
                 return

@@ -57,10 +57,12 @@ def load(
         BundleError: the cache cannot be written, or a named bundle is damaged.
         ModelError: its vocabulary or its shape is not Whisper's.
         EngineError: the engine cannot run on that device or in that precision.
-        OptionError: there is no such engine.
+        OptionError: there is no such engine, or `model` is neither text nor a path.
     """
     if precision not in (None, *PRECISIONS):
         raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}.")
+    if not isinstance(model, str | Path):
+        raise OptionError(f"model is {model!r}; give a name or a path.")
     engine_class = ENGINES.get(engine or DEFAULT_ENGINE)
     cache = None if cache_dir is None else Path(cache_dir)
     path = Path(model)

@@ -248,3 +248,10 @@ def test_threads_that_write_the_same_bundle_all_succeed(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [bundle] * 8
     assert [path.name for path in tmp_path.iterdir()] == ["some"]
+
+
+def test_a_link_to_nowhere_gives_way_to_a_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "some"
+    path.symlink_to(tmp_path / "nowhere")
+    write(bundle_at(path))
+    assert read_bundle(path) == bundle_at(path)

@@ -52,7 +52,8 @@ def test_every_public_name_can_be_imported(name: str) -> None:
 
 
 def test_the_library_is_two_functions_and_their_results() -> None:
-    assert set(stagewhisper.__all__) >= {"load", "transcribe", "Model", "Transcript", "Segment", "StagewhisperError"}
+    types = {"Model", "Segment", "SegmentStream", "StagewhisperError", "Transcript", "Word"}
+    assert set(stagewhisper.__all__) == {"load", "transcribe", *types}
     assert stagewhisper.load.__module__ == "stagewhisper.model"
 
 

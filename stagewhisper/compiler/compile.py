@@ -42,9 +42,12 @@ def compiled(checkpoint: Checkpoint, *, cache_dir: Path | None = None) -> Bundle
 def _read_or_compile(checkpoint: Checkpoint, path: Path, *, source: str) -> Bundle:
     if path.exists():
         try:
-            return read_bundle(path)
+            bundle = read_bundle(path)
+            if bundle.source_digest == source:
+                return bundle
+            logger.warning("%s was compiled from another checkpoint. Compiling this one in its place.", path)
         except BundleError as error:
-            logger.warning("%s Compiling it again now.", error)
+            logger.warning("A compiled model cannot be used, and is compiled again now. %s", error)
     started = time.monotonic()
     logger.info("Compiling %s for ONNX Runtime (once; kept in %s)", checkpoint.path.name, path.parent)
     _remove_abandoned(path.parent)

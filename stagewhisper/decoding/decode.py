@@ -14,6 +14,7 @@ from stagewhisper.decoding.options import DecodingOptions, DecodingResult
 from stagewhisper.decoding.prefill import Prefill, prefill
 from stagewhisper.decoding.search import Candidate, Search, best, log_softmax
 from stagewhisper.engines.base import AnyEngine
+from stagewhisper.errors import ModelError
 from stagewhisper.tokenizer import Tokenizer
 
 
@@ -93,6 +94,7 @@ def _sample(
     initial = np.array([start.tokens for start in starts], np.int64)
     # The prompt is run once for each window; its cache then serves every sequence of the window's group.
     output = engine.decode_step(initial, engine.start(features), logit_positions=(starts[0].sot_index, -1))
+    _check_numbers(output.logits)
     no_speech_probs = _no_speech_probs(output.logits, tokenizer)
     rows = np.repeat(np.arange(len(starts)), search.n_group)
     logits, cache = output.logits[rows, -1], engine.reorder(output.cache, rows.tolist())
@@ -109,6 +111,15 @@ def _sample(
             break
         cache = engine.reorder(cache, choice.source_indices)
     return sampled, no_speech_probs
+
+
+def _check_numbers(logits: PositionLogits) -> None:
+    """Refuse to write text that damaged weights make up: the maximum of what is not a number is the first token."""
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "The model's output is not a number: its weights are damaged, or overflow in this precision. "
+            "Fetch the model again."
+        )
 
 
 def _no_speech_probs(logits: PositionLogits, tokenizer: Tokenizer) -> list[float]:

@@ -60,7 +60,8 @@ def suppressed_tokens(tokenizer: Tokenizer, tokens: str | Sequence[int] | None) 
     """The ids that the option `suppress_tokens` stands for, with the control tokens that no transcript contains.
 
     Raises:
-        OptionError: it is neither a list of ids nor text of ids with commas, or an id is not in the vocabulary.
+        OptionError: it is neither a list of ids nor text of ids with commas, an id is not in the vocabulary, or no
+            token is left to write with.
     """
     if not tokens:
         return ()
@@ -70,6 +71,8 @@ def suppressed_tokens(tokenizer: Tokenizer, tokens: str | Sequence[int] | None) 
         ids.update(tokenizer.non_speech_tokens)
     ids.update((tokenizer.transcribe, tokenizer.translate, tokenizer.sot, tokenizer.sot_prev, tokenizer.sot_lm))
     ids.add(tokenizer.no_speech)  # its probability is read apart
+    if ids.issuperset(range(tokenizer.eot)):
+        raise OptionError("suppress_tokens names every token that has a text. Leave some, or nothing can be written.")
     return tuple(sorted(ids))
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from stagewhisper.errors import OptionError
 
-MOST_SEQUENCES = 1000
-"""More tokens than a window has, and more beams than pay: beyond, only memory grows."""
+MOST_SEQUENCES = 128
+"""More beams or draws than ever pay: beyond, only time and memory grow."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def _check_choices(options: DecodingOptions) -> None:
         raise OptionError(f"No task named {options.task!r}. Known: transcribe, translate.")
     if not 0 <= options.temperature < float("inf"):
         raise OptionError(f"temperature is {options.temperature}; it must be 0 or more, and is seldom above 1.")
-    for name in ("sample_len", "best_of", "beam_size"):
+    if options.sample_len is not None and options.sample_len < 1:
+        raise OptionError(f"sample_len is {options.sample_len}; it must be 1 or more.")
+    for name in ("best_of", "beam_size"):
         value = getattr(options, name)
         if value is not None and not 1 <= value <= MOST_SEQUENCES:
             raise OptionError(f"{name} is {value}; it must lie between 1 and {MOST_SEQUENCES}.")

@@ -18,9 +18,9 @@ def cpu_threads(engine: str, *, device: str | None, threads: int | None) -> int:
     """
     if device not in (None, "cpu"):
         raise EngineError(f"The engine {engine!r} runs on the device 'cpu' only, not on {device!r}.")
-    threads = threads or 0
-    if threads < 0:
-        raise EngineError(f"{threads} threads were asked for; give a positive number, or 0 for all cores.")
+    threads = 0 if threads is None else threads
+    if not isinstance(threads, int) or threads < 0:
+        raise EngineError(f"{threads!r} threads were asked for; give a positive whole number, or 0 for all cores.")
     n_cores = os.cpu_count() or 1
     if threads > n_cores:
         logger.warning("%d threads are more than this machine's cores: using %d.", threads, n_cores)

@@ -4,12 +4,12 @@ The cache of the plain graph grows by one position a step: each step's output is
 nothing is copied on our side.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import onnxruntime as ort
 
 from stagewhisper.arrays import MelBatch, Tokens
 from stagewhisper.bundle import Bundle
@@ -17,6 +17,11 @@ from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
 from stagewhisper.errors import BundleError
+
+# Unless told so before it is imported, ONNX Runtime writes a device id into the user's cache and sends events about
+# every session to its makers. Nobody asked for that, and offline means offline.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 Buffers = dict[str, ort.OrtValue]
 """Tensors inside ONNX Runtime, by the name of the graph input that they are bound to."""

@@ -43,6 +43,15 @@ class TranscribeOptions(TypedDict, total=False):
     without_timestamps: bool
     max_initial_timestamp: float | None
     seed: int
+    verbose: bool | None
+    """Accepted so that openai/whisper's calls work; the library never prints."""
+    fp16: bool
+    """Accepted likewise; the precision is chosen by `load`."""
+    word_timestamps: bool
+    """Word timestamps are still to come: only False is accepted, and of the options below only what changes nothing."""
+    prepend_punctuations: str
+    append_punctuations: str
+    hallucination_silence_threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def transcription_options(options: TranscribeOptions) -> TranscriptionOptions:
         OptionError: a name is unknown, or a value is of the wrong type or impossible.
     """
     _refuse_unknown(options)
-    given = with_checked_types(options, TranscribeOptions)
+    given = _without_idle(with_checked_types(options, TranscribeOptions))
     temperatures = parse_temperatures(given.pop("temperature", TEMPERATURES))
     thresholds = Thresholds(**{name: given.pop(name) for name in _THRESHOLDS if name in given})
     own = {name: given.pop(name) for name in _OWN if name in given}
@@ -108,16 +117,27 @@ def parse_clip_timestamps(timestamps: str | Sequence[float]) -> tuple[float, ...
 
 
 _THRESHOLDS = ("compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
+_NEED_WORDS = ("word_timestamps", "hallucination_silence_threshold")
+_IDLE = ("verbose", "fp16", "prepend_punctuations", "append_punctuations")
 _OWN = ("condition_on_previous_text", "initial_prompt", "carry_initial_prompt", "clip_timestamps")
 
 
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
     known = TranscribeOptions.__annotations__
+    useful = sorted({*known} - {*_IDLE, *_NEED_WORDS})
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(sorted(known))}."
+            close = difflib.get_close_matches(name, useful, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(useful)}."
             raise OptionError(f"No transcription option named {name!r}. {hint}")
+
+
+def _without_idle(given: dict[str, Any]) -> dict[str, Any]:
+    """`given` without the options that are accepted but change nothing."""
+    for name in _NEED_WORDS:
+        if given.get(name):
+            raise OptionError(f"{name} needs word timestamps, which this version does not have yet. Leave it out.")
+    return {name: value for name, value in given.items() if name not in (*_IDLE, *_NEED_WORDS)}
 
 
 def _at_temperature(temperature: float, given: dict[str, Any]) -> DecodingOptions:

@@ -9,7 +9,7 @@ import whisper
 
 from stagewhisper import Model
 from stagewhisper.decoding import DecodingOptions, decode, detect_language
-from stagewhisper.errors import OptionError
+from stagewhisper.errors import ModelError, OptionError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "greedy": {},
@@ -83,3 +83,13 @@ def test_a_prompt_that_leaves_no_room_is_refused(model: Model, mel: np.ndarray) 
     options = DecodingOptions(language="en", prefix=list(range(1000, 1450)))
     with pytest.raises(OptionError, match="no room"):
         decode(model.engine, model.engine.encode(mel[:1]), tokenizer=model.tokenizer, options=options)
+
+
+def test_a_model_whose_output_is_no_number_is_refused(model: Model, mel: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="weights are damaged"):
+        decode(
+            model.engine,
+            model.engine.encode(np.full_like(mel[:1], np.nan)),
+            tokenizer=model.tokenizer,
+            options=DecodingOptions(language="en"),
+        )

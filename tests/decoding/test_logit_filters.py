@@ -88,6 +88,11 @@ def test_impossible_token_ids_are_named(option: str) -> None:
         suppressed_tokens(OURS, option)
 
 
+def test_suppressing_every_text_token_is_refused() -> None:
+    with pytest.raises(OptionError, match="every token"):
+        suppressed_tokens(OURS, list(range(OURS.n_vocab)))
+
+
 def test_timestamps_are_free_when_they_are_not_asked_for() -> None:
     filters = logit_filters(OURS, DecodingOptions(without_timestamps=True), n_audio_ctx=1500)
     logits = np.zeros((1, OURS.n_vocab), np.float32)

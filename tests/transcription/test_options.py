@@ -195,3 +195,14 @@ def test_impossible_clip_times_are_refused(given: Any) -> None:
 )
 def test_clips_end_with_the_recording(times: tuple[float, ...], expected: list[tuple[int, int]]) -> None:
     assert clips(times, n_frames=1000) == expected
+
+
+def test_openai_whispers_idle_options_change_nothing() -> None:
+    words: Any = {"word_timestamps": False, "hallucination_silence_threshold": None, "prepend_punctuations": "("}
+    assert transcription_options({**words, "verbose": None, "fp16": False}) == transcription_options({})
+
+
+@pytest.mark.parametrize("option", [{"word_timestamps": True}, {"hallucination_silence_threshold": 2.0}])
+def test_word_timestamps_are_refused_and_not_ignored(option: Any) -> None:
+    with pytest.raises(OptionError, match="needs word timestamps, which this version does not have"):
+        transcription_options(option)
