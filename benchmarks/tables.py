@@ -5,13 +5,14 @@ python benchmarks/tables.py [--check]
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks/tables.py -->\n", "<!-- end of results -->"
-WAYS = {"greedy": "greedy", "beam": "beam search, 5 beams", "fallback": "command-line defaults, with fallback¹"}
+WAYS = {"greedy": "greedy", "beam": "beam search, 5 beams²", "fallback": "command-line defaults, with fallback¹"}
 
 
 def figures(name: str) -> dict[str, Any]:
@@ -38,12 +39,25 @@ def agreement() -> list[str]:
     for engine in ("reference", "onnxruntime"):
         worst = max(max(by_engine[engine]) for by_engine in logits["largest_difference"].values())
         lines.append(
-            f"| logits of random tiny, base and large-v3-like models, engine `{engine}` | within {worst:.0e} |"
+            f"| logits of random tiny, base and large-v3-like models, engine `{engine}` | within {rounded_up(worst)} |"
         )
     worst = max(mel[n_mels]["max_abs_difference_speech"] for n_mels in ("80", "128"))
-    lines.append(f"| log-Mel spectrogram of real recordings | within {worst:.0e} |")
+    lines.append(f"| log-Mel spectrogram of real recordings | within {rounded_up(worst)} |")
+    ties = figures("ties")
+    ours, theirs = ties["our scores of the rivals"], ties["their scores of the rivals"]
+    lines += [
+        "",
+        f"² {ties['recording']} is a tie: after {ties['tokens so far']} tokens two rivals score {ours[0]:.4f} and "
+        f"{ours[1]:.4f} on our side, {theirs[0]:.4f} and {theirs[1]:.4f} on the other.",
+    ]
     lines += ["", "¹ with our seeded draws put into openai-whisper, whose own cannot be repeated outside torch.", ""]
     return lines
+
+
+def rounded_up(value: float) -> str:
+    """One digit, never less than the value."""
+    exponent = math.floor(math.log10(value))
+    return f"{math.ceil(value / 10**exponent)}e{exponent:03d}"
 
 
 def speed() -> list[str]:
