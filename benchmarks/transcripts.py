@@ -20,6 +20,7 @@ its language and each segment's tokens, start and end are equal. For those that 
 import argparse
 import json
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -35,6 +36,10 @@ import stagewhisper
 from stagewhisper.audio import load_audio
 from stagewhisper.hub import find_model
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.transcripts import SeededDraw
+
 SEED = 0
 ORACLE = f"openai-whisper {whisper.__version__}"
 COUNTS = {
@@ -48,20 +53,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "fallback": {"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "beam_size": 5, "best_of": 5},
 }
 REQUIRED = {"greedy": 1.0, "beam": 0.99, "fallback": 0.99}
-
-
-class SeededDraw:
-    """Stands in for torch's Categorical inside openai/whisper: the same Gumbel noise as ours."""
-
-    rng = np.random.default_rng(0)
-
-    def __init__(self, logits: torch.Tensor) -> None:
-        self.logits = logits.numpy()
-
-    def sample(self) -> torch.Tensor:
-        exponential = self.rng.standard_exponential(self.logits.shape, dtype=np.float32)
-        noise = -np.log(np.maximum(exponential, np.finfo(np.float32).tiny))
-        return torch.from_numpy((self.logits + noise).argmax(axis=-1))
 
 
 def load_oracle(path: Path) -> whisper.Whisper:

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from stagewhisper.checkpoint.quoting import quoted
 from stagewhisper.errors import CheckpointError
 
+LAYER_NORM_EPSILON = 1e-5
+"""The same in every Whisper: torch.nn.LayerNorm's default, which openai/whisper was trained with."""
+
 # Far above any Whisper (large-v3: 128, 1500, 1280, 20, 32, 51866, 448), far below what exhausts memory.
 _LARGEST = {
     "n_mels": 1024,

@@ -6,13 +6,12 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir import tape
 
-from stagewhisper.checkpoint import Checkpoint
+from stagewhisper.checkpoint import LAYER_NORM_EPSILON, Checkpoint
 
 OPSET = 20
 """The first opset with a Gelu operator; LayerNormalization is older."""
 
 IR_VERSION = 10
-LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default, which openai/whisper trained with
 
 Dim = int | str
 

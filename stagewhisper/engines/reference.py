@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from stagewhisper.arrays import MelBatch, Tokens
-from stagewhisper.checkpoint import Checkpoint, ModelDims
+from stagewhisper.checkpoint import LAYER_NORM_EPSILON, Checkpoint, ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
 
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 Array = Float32[np.ndarray, "..."]
 KeysAndValues = tuple[Array, Array]
-
-LAYER_NORM_EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's default, which openai/whisper trained with
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ class ReferenceEngine:
     def _layer_norm(self, x: Array, name: str) -> Array:
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
-        normed = centred / np.sqrt(variance + LAYER_NORM_EPSILON)
+        normed = centred / np.sqrt(variance + np.float32(LAYER_NORM_EPSILON))
         scaled: Array = normed * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
         return scaled
 

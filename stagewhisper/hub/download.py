@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from stagewhisper.atomic import writing_atomically
 from stagewhisper.errors import HubError
 from stagewhisper.hub.cache import CONFIG, INDEX, SMALL_FILES, WEIGHTS, shard_files, storage_folder
 from stagewhisper.hub.explain import as_hub_errors
@@ -192,6 +193,5 @@ def _remember_branch(wanted: Wanted, source: Source, listing: Listing) -> None:
         return
     reference = storage_folder(wanted.repository, source.cache) / "refs" / wanted.revision
     reference.parent.mkdir(parents=True, exist_ok=True)
-    temporary = reference.with_name(f"{reference.name}.{listing.commit[:8]}.new")
-    temporary.write_text(listing.commit, "ascii")
-    temporary.replace(reference)
+    with writing_atomically(reference) as file:
+        file.write(listing.commit)

@@ -4,16 +4,16 @@ The cache names a file's content by its digest, so no request is needed, and mod
 fetched are verified too. A stamp holds sizes and times of change; a file that differs is read again.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeGuard
+
+from stagewhisper.atomic import writing_atomically
 
 _LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
@@ -134,15 +134,9 @@ def _write_stamp(folder: Path, stamp: Stamp) -> None:
         "complete": stamp.complete,
         "files": {n: asdict(f) for n, f in stamp.files.items()},
     }
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            temporary = Path(file.name)
+        with writing_atomically(path) as file:
             json.dump(content, file)
-        temporary.replace(path)
     except OSError as error:  # costs only time: the files are read again at the next start
         _LOG.debug("Cannot remember that %s is verified: %s", folder, error)
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
