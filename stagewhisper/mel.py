@@ -29,8 +29,8 @@ _REACH = N_FFT // 2  # a frame is centred on its first sample and reaches this f
 
 _BLOCK_FRAMES = 300  # large enough for the matrix product, small enough for the second-level cache
 _PRODUCT_FRAMES = 10
-# OpenBLAS gives larger products to its threads, and waking them takes longer than the product when the cores are
-# busy; docs/experiments.md has the numbers.
+# Larger products were several times slower where the cores were busy, probably because the linear algebra gives them to
+# its threads; docs/experiments.md has the numbers.
 _BLOCK_SAMPLES = (_BLOCK_FRAMES - 1) * HOP_SAMPLES + N_FFT
 _KEPT_BLOCKS = 200  # ten minutes, 31 MB at 128 bins
 

@@ -46,7 +46,7 @@ def oracle(checkpoint_path: Path) -> "whisper.Whisper":
     import torch
     import whisper
 
-    torch.set_num_threads(1)  # with more it waits for busy cores, and takes ten times longer
+    torch.set_num_threads(1)  # more of them wait for each other where other programs keep the cores busy
     return whisper.load_model(str(checkpoint_path), device="cpu")
 
 

@@ -83,7 +83,7 @@ def top(row: np.ndarray, n: int) -> list[int]:
     """Indices of the `n` largest values, largest first, the lower index first among equals."""
     left = row.copy()
     found: list[int] = []
-    # A few passes for the maximum: partitioning is a hundred times slower when most values are equal, namely -inf.
+    # A few passes for the maximum: partitioning is slow on rows that are mostly -inf (benchmarks/choices.py).
     while len(found) < n:
         best = int(left.argmax())
         if left[best] == -np.inf:

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 def cpu_threads(engine: str, *, device: str | None, threads: int | None) -> int:
     """The number of threads that the engine of that name may use; 0 leaves it to the engine.
 
-    More than there are cores are reduced to those, with a warning: 64 threads on 2 cores take ten times longer than 2.
+    More than there are cores are reduced to those, with a warning: the others would only wait for each other.
 
     Raises:
         EngineError: the device is not the CPU, or the number of threads is negative.
