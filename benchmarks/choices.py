@@ -1,8 +1,8 @@
 """What two small choices in decoding cost: picking the best continuations of a beam, and drawing Gumbel noise.
 
 Why: comments and decision pages lean on these figures.
-How: medians of repeated calls on rows of 51,865 values, one thread. Rows are ordinary (normal values) or filtered, as the
-timestamp rules leave them (all but 1,501 are -inf). A draw for one sequence is set beside a step of the smallest model.
+How: medians of repeated calls on rows of 51,865 values, one thread. Rows are ordinary (normal values), or filtered as
+the timestamp rules leave them (all but 1,501 are -inf). A draw for one sequence is set beside a step of the smallest model.
 
     python benchmarks/choices.py
 """

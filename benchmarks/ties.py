@@ -1,8 +1,8 @@
 """Why a beam search came out differently: the first step at which the beams part, and the scores that were tied there.
 
 Both programs decode the recording with 5 beams while the scores of all continuations are written down at every step.
-At the first step at which the beams differ, two sequences have changed places. Their scores, as each side computed
-them, show how close the rivals were: sums of some hundred float32 log-probabilities near -500 are known to about 3e-5.
+At the first step at which the beams differ, two sequences have changed places. It is a tie where the rivals lie closer
+together than the two sides do on one and the same sequence, whose many log-probabilities differ in their last bits.
 
     python benchmarks/ties.py RECORDING [--model MODEL.pt]
 """

@@ -136,6 +136,7 @@ def test_surround_channels_count_as_ffmpeg_weights_them(name: str) -> None:
     [
         ("m4a", 16000, "7.1", 1 / (1 + 2 * 0.5**0.5 + 4 * 0.5)),
         ("ogg", 48000, "7.1", 1 / (1 + 2 * 0.5**0.5 + 4 * 0.5)),
+        ("m4a", 16000, "hexadecagonal", 1 / 16),
         ("wav", 16000, "hexadecagonal", 1 / 16),  # which has no names for ffmpeg's weights
     ],
 )
@@ -145,7 +146,11 @@ def test_eight_channels_and_more_are_read_without_foreign_memory(
     n_channels = av.AudioLayout(layout).nb_channels
     quiet = np.zeros((n_channels, rate))
     quiet[2] = tone(rate, 1)  # the centre, which all encoders keep apart
-    samples = load_audio(encode(quiet, file_type, layout=layout))
+    try:
+        encoded = encode(quiet, file_type, layout=layout)
+    except av.error.ArgumentError:
+        pytest.skip(f"this build of ffmpeg encodes no {layout} {file_type}")
+    samples = load_audio(encoded)
     middle, expected = samples[2000:14000], tone(SAMPLE_RATE, 1)[2000:14000]
     # One percent for the lossy codecs, which are 0.3 % off here.
     assert middle @ expected / (expected @ expected) == pytest.approx(share, rel=0.01)
