@@ -2,7 +2,8 @@
 
 Why: comments and decision pages lean on these figures.
 How: medians of repeated calls on rows of 51,865 values, one thread. Rows are ordinary (normal values), or filtered as
-the timestamp rules leave them (all but 1,501 are -inf). A draw for one sequence is set beside a step of the smallest model.
+the timestamp rules leave them (all but 1,501 are -inf). A draw for one sequence stands beside a step of the smallest
+model.
 
     python benchmarks/choices.py
 """
