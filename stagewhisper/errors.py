@@ -3,6 +3,7 @@
     StagewhisperError
     ├── AudioError          the recording cannot be read, or holds no audio
     ├── OptionError         an option has an unknown name or an impossible value
+    ├── DataSetError        a data set for an evaluation cannot be read, or lacks what it needs
     ├── EngineError         an engine or its device cannot do what was asked
     └── ModelError          the model cannot be used
         ├── HubError        its name is unknown, or it is not here and cannot be fetched
@@ -27,6 +28,10 @@ class AudioError(StagewhisperError):
 
 class OptionError(StagewhisperError, ValueError):
     """An option's name is unknown or its value is impossible."""
+
+
+class DataSetError(StagewhisperError):
+    """A data set is in no known form, is damaged, or has no recordings with a text."""
 
 
 class EngineError(StagewhisperError):

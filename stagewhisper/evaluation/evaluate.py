@@ -1,0 +1,189 @@
+"""A model over data sets: transcribe every clip, compare it with the truth, measure."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from stagewhisper.errors import OptionError, StagewhisperError
+from stagewhisper.evaluation.comparison import compare_texts
+from stagewhisper.evaluation.figures import figures, rows
+from stagewhisper.evaluation.items import DataSet, Item
+from stagewhisper.evaluation.journal import Journal
+from stagewhisper.evaluation.machine import machine, versions
+from stagewhisper.evaluation.normalization import normalizer_for, text_language
+from stagewhisper.evaluation.results import Clip, DataSetSummary, Evaluation, Failure
+from stagewhisper.evaluation.transcriber import Transcriber, Transcription, transcribe_item
+from stagewhisper.languages import LANGUAGES, language_code
+
+_WARM_UP = 30.0  # seconds of audio, one window: enough for all that is compiled or allocated at first use
+
+
+def evaluate(
+    model: Transcriber,
+    datasets: DataSet | Sequence[DataSet],
+    *,
+    normalizer: str = "auto",
+    force_language: bool = False,
+    about: Mapping[str, Any] | None = None,
+    journal: Journal | None = None,
+    on_clip: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """The model's results on all clips of the data sets.
+
+    Args:
+        model: what transcribes; a loaded `stagewhisper.Model`.
+        datasets: from `load_dataset` or `load_datasets`.
+        normalizer: "auto", "english", "basic" or "none"; see `normalizer_for`.
+        force_language: tell the model each clip's language where the data set does, instead of having it detected.
+        about: what the document shall say of the model: `name`, `engine`, `threads` and so on.
+        journal: where finished clips are kept, and found again.
+        on_clip: called after each clip with its id, the number of clips done and the number of all.
+        options: `TranscribeOptions`. A clip's own task comes before `task`.
+
+    A clip that cannot be read or decoded becomes a failure, and the others are done.
+
+    Raises:
+        OptionError: an option is wrong, or two data sets have one name.
+        StagewhisperError: a package is missing, or the journal cannot be written.
+    """
+    datasets = (datasets,) if isinstance(datasets, DataSet) else tuple(datasets)
+    _check(datasets, normalizer)
+    run = _Run(model, options, force_language=force_language, journal=journal)
+    clips: list[Clip] = []
+    failures: list[Failure] = []
+    n_items = sum(len(dataset.items) for dataset in datasets)
+    for dataset in datasets:
+        for item, outcome in run.outcomes(dataset.items):
+            task = item.task or options.get("task", "transcribe")
+            language = item.language or _given_language(options)
+            if isinstance(outcome, Transcription):
+                clips.append(
+                    _clip(dataset.name, item, outcome, language=language, task=task, normalizer_name=normalizer)
+                )
+            else:
+                failures.append(_failure(dataset.name, item, outcome, language=language, task=task))
+            if on_clip is not None:
+                on_clip(item.id, len(clips) + len(failures), n_items)
+    about = {"name": "", **(about or {}), "warm_up_elapsed": run.warm_up_elapsed}
+    return Evaluation(
+        model={name: value for name, value in about.items() if name != "threads"},
+        options=_as_json({**options, "force_language": force_language}),
+        normalizer=normalizer,
+        machine=machine(threads=about.get("threads")),
+        versions=versions(),
+        datasets=tuple(DataSetSummary(d.name, len(d.items), d.n_without_text) for d in datasets),
+        summary=figures(clips, failures),
+        rows=rows(clips, failures),
+        clips=tuple(clips),
+        failures=tuple(failures),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+class _Run:
+    """One model at work; it remembers whether it is warm."""
+
+    def __init__(
+        self, model: Transcriber, options: Mapping[str, Any], *, force_language: bool, journal: Journal | None
+    ) -> None:
+        self.warm_up_elapsed: float | None = None
+        self._model = model
+        self._options = options
+        self._force_language = force_language and model.is_multilingual
+        self._journal = journal
+
+    def outcomes(self, items: Sequence[Item]) -> Iterator[tuple[Item, Transcription | Exception]]:
+        """Each item with its transcription, or with what went wrong."""
+        for item in items:
+            options = self._item_options(item)
+            found = None if self._journal is None else self._journal.find(item, options)
+            yield item, found or self._transcribed(item, options)
+
+    def _transcribed(self, item: Item, options: dict[str, Any]) -> Transcription | Exception:
+        try:
+            if self.warm_up_elapsed is None:
+                self._warm_up(item, options)
+            transcription = transcribe_item(self._model, item, options)
+        except OptionError:
+            raise  # the clips that follow would fare no better
+        except Exception as error:  # noqa: BLE001 whatever is wrong with one clip, the others are done
+            return error
+        if self._journal is not None:
+            self._journal.add(item, options, transcription)
+        return transcription
+
+    def _warm_up(self, item: Item, options: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        self._model.transcribe(item.source.read(), **{**options, "clip_timestamps": (0.0, _WARM_UP)})
+        self.warm_up_elapsed = time.perf_counter() - started
+
+    def _item_options(self, item: Item) -> dict[str, Any]:
+        options = dict(self._options)
+        if item.task is not None:
+            options["task"] = item.task
+        if self._force_language and item.language in LANGUAGES:
+            options["language"] = item.language
+        return options
+
+
+def _check(datasets: Sequence[DataSet], normalizer_name: str) -> None:
+    """Raise now what would otherwise come after the first clip is transcribed."""
+    normalizer_for(normalizer_name, language=None)
+    compare_texts("", "", normalize=str)
+    ids = [item.id for dataset in datasets for item in dataset.items]
+    if len(set(ids)) < len(ids):
+        names = ", ".join(dataset.name for dataset in datasets)
+        raise OptionError(f"Clips of the data sets {names} share their names. Load them with load_datasets.")
+
+
+def _given_language(options: Mapping[str, Any]) -> str | None:
+    language = options.get("language")
+    return None if language is None else language_code(language)
+
+
+def _clip(
+    dataset: str, item: Item, transcription: Transcription, *, language: str | None, task: str, normalizer_name: str
+) -> Clip:
+    normalize = normalizer_for(normalizer_name, language=text_language(language, task=task))
+    comparison = compare_texts(item.text, transcription.text, normalize=normalize)
+    return Clip(
+        id=item.id,
+        dataset=dataset,
+        audio=item.audio,
+        reference=item.text,
+        hypothesis=transcription.text,
+        language=language,
+        detected_language=transcription.detected_language,
+        task=task,
+        subset=item.subset,
+        speaker=item.speaker,
+        duration=transcription.duration,
+        elapsed=transcription.elapsed,
+        words=comparison.words,
+        characters=comparison.characters,
+        diff=comparison.diff,
+        n_five_gram_insertions=comparison.n_five_gram_insertions,
+        n_windows=transcription.n_windows,
+        n_fallbacks=transcription.n_fallbacks,
+        start_error=_difference(transcription.start, item.start),
+        end_error=_difference(transcription.end, item.end),
+        has_times=item.start is not None and item.end is not None,
+    )
+
+
+def _difference(found: float | None, true: float | None) -> float | None:
+    return None if found is None or true is None else found - true
+
+
+def _failure(dataset: str, item: Item, error: Exception, *, language: str | None, task: str) -> Failure:
+    message = str(error)
+    if not isinstance(error, StagewhisperError):
+        message = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return Failure(item.id, dataset, item.audio, language, task, item.subset, error=message)
+
+
+def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON has them, so that the document equals what is read back from its file."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
