@@ -16,7 +16,7 @@ _CONTRACTIONS = {
     "en": ((r"\b([Aa]) (?=[aeiou])", r"\1n "),),
     "es": ((r"\ba el\b", "al"), (r"\bde el\b", "del"), (r"\bSon la una\b", "Es la una")),
     "de": ((r"\bin dem\b", "im"), (r"\bin das\b", "ins")),
-    "fr": ((r"\b([LlDd])(?:e|a) (?=[aeiouéèêh])", r"\1'"), (r"\bde le\b", "du"), (r"\bà le\b", "au")),
+    "fr": ((r"\b([LlDd])(?:e|a) (?=[aeiouéèêh])(?!haut|huit|onze)", r"\1'"), (r"\bde le\b", "du"), (r"\bà le\b", "au")),
 }
 
 
