@@ -1,4 +1,4 @@
-"""How far a recording is, on standard error while that is a terminal."""
+"""How far the work is, on standard error while that is a terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """A bar over the seconds of one recording; it does nothing when standard error is no terminal that can erase."""
+    """A bar over the seconds of a recording, or other units; it does nothing where standard error cannot erase."""
 
-    def __init__(self, title: str, *, duration: float) -> None:
-        """`title` is shown beside the bar; `duration` is its length in seconds."""
-        self._progress = _rich_progress(title, duration) if sys.stderr.isatty() else None
+    def __init__(self, title: str, *, duration: float, unit: str = "s") -> None:
+        """`title` is shown beside the bar; `duration` is its length in units."""
+        self._progress = _rich_progress(title, duration, unit) if sys.stderr.isatty() else None
 
     def move_to(self, position: float) -> None:
-        """Shows that `position` seconds are done."""
+        """Shows that so many units are done."""
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=position)
 
@@ -41,7 +41,7 @@ class ProgressBar:
         self._progress.start()
 
 
-def _rich_progress(title: str, duration: float) -> "Progress | None":
+def _rich_progress(title: str, duration: float, unit: str) -> "Progress | None":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
@@ -55,7 +55,9 @@ def _rich_progress(title: str, duration: float) -> "Progress | None":
         TextColumn("{task.description}", markup=False, table_column=title_column),
         BarColumn(),
         TaskProgressColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} s", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn(
+            f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}", markup=False, table_column=Column(no_wrap=True)
+        ),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         console=console,
         transient=True,

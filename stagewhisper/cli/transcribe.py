@@ -14,9 +14,8 @@ from stagewhisper.cli.progress import ProgressBar
 from stagewhisper.cli.recordings import Output, Recording, find_recordings, make_folder, plan_outputs
 from stagewhisper.cli.streams import StdoutError
 from stagewhisper.cli.transcribe_options import add_options
-from stagewhisper.cli.transcribe_settings import decoding_options, load_options, output_formats
+from stagewhisper.cli.transcribe_settings import decoding_options, in_models_language, load_options, output_formats
 from stagewhisper.errors import OptionError
-from stagewhisper.languages import language_code
 from stagewhisper.transcript import Segment, Transcript
 from stagewhisper.writers import write_transcript
 
@@ -103,11 +102,7 @@ def _stream_opener(arguments: argparse.Namespace, options: dict[str, Any]) -> Op
     from stagewhisper.model import load
 
     model = load(arguments.model, **load_options(arguments))
-    language = options["language"]
-    if language is not None and not model.is_multilingual and language_code(language) != "en":
-        # As openai/whisper does, so that one script can be used with models of both kinds.
-        logger.warning("%s knows English only: --language %s is ignored.", arguments.model, language)
-        options = {**options, "language": "en"}
+    options = in_models_language(options, arguments.model, is_multilingual=model.is_multilingual)
     return partial(model.segments, **options)
 
 

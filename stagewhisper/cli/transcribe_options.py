@@ -1,4 +1,7 @@
-"""The options of `transcribe`: openai/whisper's names and defaults, and our own beside them."""
+"""The options of `transcribe`: openai/whisper's names and defaults, and our own beside them.
+
+`evaluate` shares most of the groups.
+"""
 
 import argparse
 
@@ -13,11 +16,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="audio or video files; - reads standard input; patterns such as '*.wav' are expanded",
     )
-    _add_model_options(parser.add_argument_group("model"))
+    add_model_options(parser.add_argument_group("model"))
     _add_output_options(parser.add_argument_group("output"))
-    _add_task_options(parser.add_argument_group("task"))
-    _add_search_options(parser.add_argument_group("search"))
-    _add_fallback_options(parser.add_argument_group("fallback and silence"))
+    add_task_options(parser.add_argument_group("task"))
+    add_search_options(parser.add_argument_group("search"))
+    add_fallback_options(parser.add_argument_group("fallback and silence"))
     _add_word_options(
         parser.add_argument_group(
             "words",
@@ -40,7 +43,7 @@ def add_hub_options(group: argparse._ActionsContainer) -> None:
     """Adds where a model comes from: the options that `models path` shares."""
     add_cache_option(group)
     group.add_argument("--revision", metavar="NAME", help="commit, tag or branch of the model on the hub")
-    _add_switch(group, "--offline", help="never use the network (default: what $HF_HUB_OFFLINE says, or False)")
+    add_switch(group, "--offline", help="never use the network (default: what $HF_HUB_OFFLINE says, or False)")
 
 
 def add_debug_option(parser: argparse._ActionsContainer) -> None:
@@ -48,11 +51,13 @@ def add_debug_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show all messages, and where in the code a failure arose")
 
 
-def _add_switch(group: argparse._ActionsContainer, name: str, *, help: str, default: bool | None = None) -> None:  # noqa: A002
+def add_switch(group: argparse._ActionsContainer, name: str, *, help: str, default: bool | None = None) -> None:  # noqa: A002
+    """Adds an option that is True when it is given without a value."""
     group.add_argument(name, type=boolean, nargs="?", const=True, default=default, metavar="True|False", help=help)
 
 
-def _add_model_options(group: argparse._ActionsContainer) -> None:
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """Adds which model, and what runs it."""
     group.add_argument(
         "--model",
         default="turbo",
@@ -65,7 +70,7 @@ def _add_model_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--precision", metavar="NAME", help="how it computes; fp32 is exact (default: the engine's choice)"
     )
-    _add_switch(
+    add_switch(
         group,
         "--fp16",
         help="False is the same as --precision fp32; True changes nothing, since the engine chooses what is fast",
@@ -91,7 +96,7 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
         help="txt, vtt, srt, tsv, json, lrc, one that a package adds, several separated by commas, or all "
         "(default: all, if -o is given); without -o and -f no file is written",
     )
-    _add_switch(
+    add_switch(
         group,
         "--verbose",
         help="True adds the times to the text on standard output, False leaves the text out (default: the text alone)",
@@ -99,7 +104,8 @@ def _add_output_options(group: argparse._ActionsContainer) -> None:
     add_debug_option(group)
 
 
-def _add_task_options(group: argparse._ActionsContainer) -> None:
+def add_task_options(group: argparse._ActionsContainer, *, with_clips: bool = True) -> None:
+    """Adds what is written; `with_clips`, also which parts of a recording, which make sense for one alone."""
     group.add_argument(
         "--task",
         choices=["transcribe", "translate"],
@@ -108,24 +114,26 @@ def _add_task_options(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument("--language", metavar="NAME", help="code or English name (default: detected)")
     group.add_argument("--initial-prompt", metavar="TEXT", help="text that might have come before the recording")
-    _add_switch(group, "--carry-initial-prompt", default=False, help="give that text to every window (default: False)")
+    add_switch(group, "--carry-initial-prompt", default=False, help="give that text to every window (default: False)")
     group.add_argument("--prefix", metavar="TEXT", help="text that each window has to begin with")
-    _add_switch(
+    add_switch(
         group,
         "--condition-on-previous-text",
         default=True,
         help="give each window the text of those before it (default: True)",
     )
-    group.add_argument(
-        "--clip-timestamps",
-        default="0",
-        metavar="TIMES",
-        help="start,end,start,end… in seconds: only these parts; the last end may be missing (default: 0)",
-    )
-    _add_switch(group, "--without-timestamps", default=False, help="let the model write no timestamps (default: False)")
+    if with_clips:
+        group.add_argument(
+            "--clip-timestamps",
+            default="0",
+            metavar="TIMES",
+            help="start,end,start,end… in seconds: only these parts; the last end may be missing (default: 0)",
+        )
+    add_switch(group, "--without-timestamps", default=False, help="let the model write no timestamps (default: False)")
 
 
-def _add_search_options(group: argparse._ActionsContainer) -> None:
+def add_search_options(group: argparse._ActionsContainer) -> None:
+    """Adds how the best text of a window is found."""
     group.add_argument(
         "--temperature", type=number, default=0.0, metavar="T", help="0 searches, above 0 draws (default: 0)"
     )
@@ -157,7 +165,8 @@ def _add_search_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--seed", type=integer, default=0, metavar="N", help="seed of the draws (default: 0)")
 
 
-def _add_fallback_options(group: argparse._ActionsContainer) -> None:
+def add_fallback_options(group: argparse._ActionsContainer) -> None:
+    """Adds when a window is decoded again, or left out."""
     group.add_argument(
         "--temperature-increment-on-fallback",
         type=optional_number,
@@ -189,8 +198,8 @@ def _add_fallback_options(group: argparse._ActionsContainer) -> None:
 
 
 def _add_word_options(group: argparse._ActionsContainer) -> None:
-    _add_switch(group, "--word-timestamps", default=False, help="only False")
-    _add_switch(group, "--highlight-words", default=False, help="only False")
+    add_switch(group, "--word-timestamps", default=False, help="only False")
+    add_switch(group, "--highlight-words", default=False, help="only False")
     for name in ("--max-line-width", "--max-line-count", "--max-words-per-line"):
         group.add_argument(name, type=optional_integer, metavar="None", help="only None")
     group.add_argument("--hallucination-silence-threshold", type=optional_number, metavar="None", help="only None")

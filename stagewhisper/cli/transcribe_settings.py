@@ -1,12 +1,16 @@
-"""What the parsed options of `transcribe` mean to the library."""
+"""What the parsed options of `transcribe` and `evaluate` mean to the library."""
 
 import argparse
+import logging
 from typing import Any
 
 from stagewhisper.cli.environment import hub_options
 from stagewhisper.cli.temperatures import fallback_temperatures
 from stagewhisper.errors import OptionError
+from stagewhisper.languages import language_code
 from stagewhisper.writers import BUILT_IN_FORMATS, WRITERS
+
+logger = logging.getLogger(__name__)
 
 _PASSED_ON = (
     "task",
@@ -40,16 +44,30 @@ _NEED_WORDS = (
 def decoding_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `Model.segments`, already checked: a wrong one must not cost loading a model.
 
+    A command need not have all of them.
+
     Raises:
         OptionError: a value is impossible, or asks for words.
     """
     from stagewhisper.transcription import transcription_options
 
     _refuse_words(arguments)
-    options = {name: getattr(arguments, name) for name in _PASSED_ON}
+    options = {name: getattr(arguments, name) for name in _PASSED_ON if hasattr(arguments, name)}
     options["temperature"] = fallback_temperatures(arguments.temperature, arguments.temperature_increment_on_fallback)
     transcription_options(options)  # type: ignore[arg-type]  # the names are the TypedDict's, and checked there
     return options
+
+
+def in_models_language(options: dict[str, Any], model: str, *, is_multilingual: bool) -> dict[str, Any]:
+    """`options` with English for a language that the model called `model` does not know, and a warning.
+
+    As openai/whisper does, so that one script can be used with models of both kinds.
+    """
+    language = options["language"]
+    if language is None or is_multilingual or language_code(language) == "en":
+        return options
+    logger.warning("%s knows English only: --language %s is ignored.", model, language)
+    return {**options, "language": "en"}
 
 
 def load_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -83,7 +101,7 @@ def output_formats(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 def _refuse_words(arguments: argparse.Namespace) -> None:
     for name in _NEED_WORDS:
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         if value is not None and value is not False:
             raise OptionError(
                 f"--{name.replace('_', '-')} {value} needs word timestamps, which this version does not have yet. "

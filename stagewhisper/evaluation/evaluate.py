@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from stagewhisper.errors import OptionError, StagewhisperError
 from stagewhisper.evaluation.comparison import compare_texts
@@ -15,6 +15,7 @@ from stagewhisper.evaluation.normalization import normalizer_for, text_language
 from stagewhisper.evaluation.results import Clip, DataSetSummary, Evaluation, Failure
 from stagewhisper.evaluation.transcriber import Transcriber, Transcription, transcribe_item
 from stagewhisper.languages import LANGUAGES, language_code
+from stagewhisper.transcription import TranscribeOptions
 
 _WARM_UP = 30.0  # seconds of audio, one window: enough for all that is compiled or allocated at first use
 
@@ -27,8 +28,8 @@ def evaluate(
     force_language: bool = False,
     about: Mapping[str, Any] | None = None,
     journal: Journal | None = None,
-    on_clip: Callable[[str, int, int], None] | None = None,
-    **options: Any,
+    on_clip: Callable[[int], None] | None = None,
+    **options: Unpack[TranscribeOptions],
 ) -> Evaluation:
     """The model's results on all clips of the data sets.
 
@@ -39,7 +40,7 @@ def evaluate(
         force_language: tell the model each clip's language where the data set does, instead of having it detected.
         about: what the document shall say of the model: `name`, `engine`, `threads` and so on.
         journal: where finished clips are kept, and found again.
-        on_clip: called after each clip with its id, the number of clips done and the number of all.
+        on_clip: called after each clip with the number of clips done.
         options: `TranscribeOptions`. A clip's own task comes before `task`.
 
     A clip that cannot be read or decoded becomes a failure, and the others are done.
@@ -53,7 +54,6 @@ def evaluate(
     run = _Run(model, options, force_language=force_language, journal=journal)
     clips: list[Clip] = []
     failures: list[Failure] = []
-    n_items = sum(len(dataset.items) for dataset in datasets)
     for dataset in datasets:
         for item, outcome in run.outcomes(dataset.items):
             task = item.task or options.get("task", "transcribe")
@@ -65,8 +65,8 @@ def evaluate(
             else:
                 failures.append(_failure(dataset.name, item, outcome, language=language, task=task))
             if on_clip is not None:
-                on_clip(item.id, len(clips) + len(failures), n_items)
-    about = {"name": "", **(about or {}), "warm_up_elapsed": run.warm_up_elapsed}
+                on_clip(len(clips) + len(failures))
+    about = {"name": "unnamed model", **(about or {}), "warm_up_elapsed": run.warm_up_elapsed}
     return Evaluation(
         model={name: value for name, value in about.items() if name != "threads"},
         options=_as_json({**options, "force_language": force_language}),
@@ -86,7 +86,7 @@ class _Run:
     """One model at work; it remembers whether it is warm."""
 
     def __init__(
-        self, model: Transcriber, options: Mapping[str, Any], *, force_language: bool, journal: Journal | None
+        self, model: Transcriber, options: TranscribeOptions, *, force_language: bool, journal: Journal | None
     ) -> None:
         self.warm_up_elapsed: float | None = None
         self._model = model
@@ -101,7 +101,7 @@ class _Run:
             found = None if self._journal is None else self._journal.find(item, options)
             yield item, found or self._transcribed(item, options)
 
-    def _transcribed(self, item: Item, options: dict[str, Any]) -> Transcription | Exception:
+    def _transcribed(self, item: Item, options: TranscribeOptions) -> Transcription | Exception:
         try:
             if self.warm_up_elapsed is None:
                 self._warm_up(item, options)
@@ -114,13 +114,14 @@ class _Run:
             self._journal.add(item, options, transcription)
         return transcription
 
-    def _warm_up(self, item: Item, options: dict[str, Any]) -> None:
+    def _warm_up(self, item: Item, options: TranscribeOptions) -> None:
         started = time.perf_counter()
-        self._model.transcribe(item.source.read(), **{**options, "clip_timestamps": (0.0, _WARM_UP)})
+        first_window: TranscribeOptions = {**options, "clip_timestamps": (0.0, _WARM_UP)}
+        self._model.transcribe(item.source.read(), **first_window)
         self.warm_up_elapsed = time.perf_counter() - started
 
-    def _item_options(self, item: Item) -> dict[str, Any]:
-        options = dict(self._options)
+    def _item_options(self, item: Item) -> TranscribeOptions:
+        options = self._options.copy()
         if item.task is not None:
             options["task"] = item.task
         if self._force_language and item.language in LANGUAGES:
@@ -138,7 +139,7 @@ def _check(datasets: Sequence[DataSet], normalizer_name: str) -> None:
         raise OptionError(f"Clips of the data sets {names} share their names. Load them with load_datasets.")
 
 
-def _given_language(options: Mapping[str, Any]) -> str | None:
+def _given_language(options: TranscribeOptions) -> str | None:
     language = options.get("language")
     return None if language is None else language_code(language)
 

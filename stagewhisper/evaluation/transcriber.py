@@ -2,10 +2,12 @@
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, Unpack, runtime_checkable
 
 from stagewhisper.evaluation.items import Item
 from stagewhisper.transcript import Transcript
+from stagewhisper.transcription import TranscribeOptions
 
 
 @runtime_checkable
@@ -17,8 +19,8 @@ class Transcriber(Protocol):
         """Whether it knows languages besides English."""
         ...
 
-    def transcribe(self, audio: Any, **options: Any) -> Transcript:
-        """The transcript of a path's or a file's bytes; options are `TranscribeOptions`."""
+    def transcribe(self, audio: Path | bytes, **options: Unpack[TranscribeOptions]) -> Transcript:
+        """The transcript of a file, or of the bytes of one."""
         ...
 
 
@@ -41,7 +43,7 @@ class Transcription:
         return asdict(self)
 
 
-def transcribe_item(model: Transcriber, item: Item, options: dict[str, Any]) -> Transcription:
+def transcribe_item(model: Transcriber, item: Item, options: TranscribeOptions) -> Transcription:
     """The transcription of the item's recording, timed from reading it to the last word.
 
     A window counts as a fallback when its text was not decoded at the first temperature; windows without text leave no
@@ -65,7 +67,7 @@ def transcribe_item(model: Transcriber, item: Item, options: dict[str, Any]) -> 
     )
 
 
-def first_temperature(options: dict[str, Any]) -> float:
+def first_temperature(options: TranscribeOptions) -> float:
     """The temperature at which each window is tried first."""
     temperature = options.get("temperature", 0.0)
     return float(temperature if isinstance(temperature, int | float) else temperature[0])
