@@ -1,17 +1,18 @@
-"""What a voice must be given so that it says every letter by its name.
+"""What eSpeak NG must be given so that it says every letter by its name, and words as they are meant.
 
-eSpeak NG reads a lone A in English as the article, and Y in Spanish and French as "and" and "there".
+It reads a lone A in English as the article, Y in Spanish and French as "and" and "there", and the verb "close" as in
+"close by".
 """
 
 import re
 
-_LETTERS = {
-    "en": {"A": "ª"},
+_SAID = {
+    "en": {"A": "ª", "Close": "Cloze"},
     "es": {"R": "erre", "Y": "igriega"},
     "de": {},
     "fr": {"Y": "igrec"},
 }
-_ALONE = re.compile(r"(?<![\w'-])[A-Z](?![\w'-])")
+_WORD = re.compile(r"[\w'-]+")
 
 
 def spoken(text: str, language: str) -> tuple[str, tuple[int, ...]]:
@@ -19,11 +20,12 @@ def spoken(text: str, language: str) -> tuple[str, tuple[int, ...]]:
 
     Words stay words, one for one. For flite and festival use `text` itself; they know the letters' names.
     """
-    characters: list[str] = []
+    said, end = "", 0
     places: list[int] = []
-    for place, character in enumerate(text):
-        alone = _ALONE.match(text, place) is not None
-        said = _LETTERS[language].get(character, character) if alone else character
-        characters.append(said)
-        places += [place] * len(said)
-    return "".join(characters), tuple(places)
+    for word in _WORD.finditer(text):
+        instead = _SAID[language].get(word[0])
+        if instead is not None:
+            said += text[end : word.start()] + instead
+            places += [*range(end, word.start()), *[word.start()] * len(instead)]
+            end = word.end()
+    return said + text[end:], (*places, *range(end, len(text)))
