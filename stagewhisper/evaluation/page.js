@@ -146,20 +146,19 @@
   }
 
   more.addEventListener("click", showMore);
-  details.addEventListener(
-    "toggle",
-    () => {
-      const choices = [
-        choice("language", "Every language"),
-        choice("subset", "Every subset"),
-        choice("task", "Every task"),
-        choice("dataset", "Every data set"),
-      ];
-      controls.replaceChildren(searchField(), ...choices, errorsOnly(), status);
-      scroll.hidden = false;
-      scroll.after(more);
-      update();
-    },
-    { once: true },
-  );
+  const build = () => {
+    const choices = [
+      choice("language", "Every language"),
+      choice("subset", "Every subset"),
+      choice("task", "Every task"),
+      choice("dataset", "Every data set"),
+    ];
+    controls.replaceChildren(searchField(), ...choices, errorsOnly(), status);
+    scroll.hidden = false;
+    scroll.after(more);
+    update();
+  };
+
+  if (details.open) build(); // a browser may open what was open before
+  else details.addEventListener("toggle", build, { once: true });
 })();

@@ -28,7 +28,7 @@ _OPS = {"equal": "=", "substitute": "~", "delete": "-", "insert": "+"}
 
 def all_clips(clips: Sequence[Mapping[str, Any]]) -> Html:
     """A closed element that opens to the table and its controls."""
-    summary = tag("summary", f"All {len(clips):,} clips" if len(clips) != 1 else "The one clip")
+    summary = tag("summary", f"Table of {len(clips):,} clip{'' if len(clips) == 1 else 's'}")
     # The script puts the controls in the place of this line.
     no_script = tag(
         "p", "This table needs JavaScript; the JSON document of the evaluation holds the same.", class_="note"
