@@ -42,7 +42,7 @@ def _row(name: str, figures: Figures, summary: Figures, columns: "_Columns", sca
     wer = figures["wer"]
     return tag(
         "tr",
-        tag("th", tag("bdi", name), scope="row"),
+        tag("th", tag("bdi", name), scope="row", title=name),
         tag("td", percent(wer["rate"]), tag("small", interval(wer["interval"]))),
         tag("td", whisker(wer["rate"], wer["interval"], scale=scale, mark=summary["wer"]["rate"]), class_="chart"),
         *(tag("td", cell(figures)) for _, _, cell in columns),
