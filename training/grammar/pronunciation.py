@@ -1,7 +1,7 @@
 """What eSpeak NG must be given so that it says every letter by its name, and words as they are meant.
 
-It reads a lone A in English as the article, Y in Spanish and French as "and" and "there", and the verb "close" as in
-"close by".
+It reads a lone A in English as the article, Y in Spanish and French as "and" and "there", the verb "close" as in
+"close by", and a few German words with a wrong stress.
 """
 
 import re
@@ -9,7 +9,7 @@ import re
 _SAID = {
     "en": {"A": "ª", "Close": "Cloze"},
     "es": {"R": "erre", "Y": "igriega"},
-    "de": {},
+    "de": {"Hotel": "Hotell", "sechste": "sexte", "sechsten": "sexten"},
     "fr": {"Y": "igrec"},
 }
 _WORD = re.compile(r"[\w'-]+")
