@@ -75,7 +75,9 @@ def _spelled(rng: random.Random) -> Meaning:
 
 
 def _code(rng: random.Random) -> Code:
-    values = (rng.randrange(100, 10_000),) if rng.random() < 0.05 else _numbers_in_a_row(rng, rng.randint(1, 3))
+    # A large number keeps clear of the years, which are read otherwise.
+    large = (rng.randrange(LAST_YEAR + 1, 10_000),)
+    values = large if rng.random() < 0.05 else _numbers_in_a_row(rng, rng.randint(1, 3))
     return Code(_letters(rng, rng.randint(1, 5)), values)
 
 
@@ -149,7 +151,9 @@ def _numbers_in_a_row(rng: random.Random, n: int) -> tuple[int, ...]:
 
 
 def _apart(first: int, second: int) -> bool:
-    """Whether no language reads the two as one number, as in "twenty four", "dix sept", "quatre vingt-deux"."""
+    """Whether no language has the two sound as one: "twenty four", "dix sept", "quatre vingt-deux", "acht zehn"."""
+    if second == 10 and first < 10:
+        return False
     if first >= 10 and first % 10 == 0:
         return second >= 20
     return not (first % 10 == 4 and 20 <= second < 30)
