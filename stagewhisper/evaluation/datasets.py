@@ -89,7 +89,7 @@ def _within(record: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 
 def _file_records(path: Path) -> Records:
-    readers: dict[str, Callable[[Path], Records]] = {
+    readers: dict[str, Callable[[Path], Iterable[Any]]] = {
         ".jsonl": _json_lines,
         ".json": _json_document,
         ".csv": _csv_rows,
@@ -102,7 +102,7 @@ def _file_records(path: Path) -> Records:
     return _reported(reader(path), path)
 
 
-def _reported(records: Records, path: Path) -> Iterator[Mapping[str, Any]]:
+def _reported(records: Iterable[Any], path: Path) -> Iterator[Mapping[str, Any]]:
     """The records; what cannot be read becomes our error."""
     try:
         for number, record in enumerate(records, start=1):
@@ -125,14 +125,15 @@ def _json_lines(path: Path) -> Iterator[Any]:
                     raise DataSetError(f"{str(path)!r}, line {number} is no JSON: {error}.") from error
 
 
-def _json_document(path: Path) -> list[Any]:
+def _json_document(path: Path) -> Iterator[Any]:
     """WhisperKit's metadata.json: a list of records, or a map from recordings to texts or records."""
     document = json.loads(path.read_text(encoding="utf-8-sig"))
     if isinstance(document, Mapping):
-        return [_from_pair(audio, value) for audio, value in document.items()]
-    if isinstance(document, list):
-        return document
-    raise DataSetError(f"{str(path)!r} should hold a list or a map of recordings, not {document!r:.80}.")
+        yield from (_from_pair(audio, value) for audio, value in document.items())
+    elif isinstance(document, list):
+        yield from document
+    else:
+        raise DataSetError(f"{str(path)!r} should hold a list or a map of recordings, not {document!r:.80}.")
 
 
 def _from_pair(audio: str, value: Any) -> Any:

@@ -80,7 +80,8 @@ def _entries(path: Path) -> dict[str, Transcription]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-            found[entry.pop("key")] = Transcription(**entry)
+            key = entry.pop("key")
+            found[key] = Transcription(**entry)
         except (ValueError, TypeError, KeyError, AttributeError):  # cut off, or another version's
             continue
     return found

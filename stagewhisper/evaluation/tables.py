@@ -114,8 +114,8 @@ def _schema(path: Path) -> Any:
 
 def _table(path: Path, columns: list[str]) -> Any:
     if path.suffix == ".parquet":
-        with _reading(path):
-            return needed("pyarrow.parquet", install="pyarrow").read_table(path, columns=columns)
+        with _reading(path), needed("pyarrow.parquet", install="pyarrow").ParquetFile(path) as file:
+            return file.read(columns=columns)
     return _arrow_table(path).select(columns)
 
 
