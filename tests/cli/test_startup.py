@@ -9,7 +9,14 @@ import pytest
 from stagewhisper import __version__
 
 HEAVY = ("numpy", "av", "onnxruntime", "tokenizers", "huggingface_hub", "rich", "torch", "jax", "onnx_ir", "soxr")
-ANSWERS = [["--help"], ["--version"], ["transcribe", "--help"], ["models", "path", "--help"], ["x.wav", "--nonsense"]]
+ANSWERS = [
+    ["--help"],
+    ["--version"],
+    ["transcribe", "--help"],
+    ["evaluate", "--help"],
+    ["models", "path", "--help"],
+    ["x.wav", "--nonsense"],
+]
 
 
 @pytest.mark.parametrize("arguments", ANSWERS)

@@ -1,0 +1,170 @@
+"""`stagewhisper evaluate` with the embedded model, on the recording that comes with the project."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stagewhisper
+from stagewhisper.cli import main
+from stagewhisper.evaluation import evaluate, load_dataset
+from stagewhisper.hub.known import EMBEDDED
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "seven.wav"
+QUICK = ["--model", EMBEDDED, "--threads", "1", "--beam-size", "None", "--offline"]
+TEXTS = {"right.wav": "Seven.", "wrong.wav": "eight", "short.wav": "seven stop"}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three copies of the sample, the first with its text, in the working directory."""
+    monkeypatch.setenv("STAGEWHISPER_CACHE", str(cache_dir))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in TEXTS:
+        shutil.copy(SAMPLE, name)
+    return write([{"audio": name, "text": text, "language": "en"} for name, text in TEXTS.items()])
+
+
+def write(records: list[dict[str, Any]]) -> Path:
+    path = Path("set.jsonl")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def journals(cache_dir: Path) -> list[Path]:
+    return list((cache_dir / "evaluations").glob("*"))
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_has_the_error_rate_of_all_clips(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The model writes "Seven." three times: right, 1 substitution, 1 deletion; 2 errors of 4 words.
+    assert main(["evaluate", str(manifest), *QUICK, "--language", "en"]) == 0
+    lines = lines_of(capsys)
+    assert lines[0][:2] == ["clips", "WER"]
+    assert lines[1][:4] == ["all", "3", "50.00", "%"]
+    assert lines[1][-4:-1] == ["1", "1", "0"]
+    assert lines[2][:5] == ["language", "en", "3", "50.00", "%"]
+
+
+def test_the_file_has_the_numbers_that_the_library_gives(manifest: Path, cache_dir: Path) -> None:
+    assert main(["evaluate", str(manifest), *QUICK, "--json", "out.json", "--temperature", "0"]) == 0
+    document = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    model = stagewhisper.load(EMBEDDED, threads=1, cache_dir=cache_dir)
+    found = evaluate(model, load_dataset(manifest)).to_dict()
+    for measure in ("wer", "cer", "language", "timing", "silence", "n_five_gram_insertions"):
+        assert document["summary"][measure] == found["summary"][measure]
+    assert [clip["diff"] for clip in document["clips"]] == [clip["diff"] for clip in found["clips"]]
+    assert document["model"]["name"] == EMBEDDED
+    assert document["model"]["engine"] == "onnxruntime"
+    assert document["model"]["load_elapsed"] > 0
+    assert document["machine"]["threads"] == 1
+    assert document["options"]["beam_size"] is None
+
+
+def test_the_page_has_the_sound_of_clips(manifest: Path) -> None:
+    assert main(["evaluate", str(manifest), *QUICK, "--html", "out.html"]) == 0
+    page = Path("out.html").read_text(encoding="utf-8")
+    assert "wrong.wav" in page
+    assert "data:audio/webm" in page
+
+
+def test_a_clip_that_cannot_be_read_is_reported_and_the_rest_is_done(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write([{"audio": "none.wav", "text": "x"}, {"audio": "right.wav", "text": "seven"}])
+    assert main(["evaluate", str(manifest), *QUICK, "--json", "out.json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("stagewhisper: error: There is no file 'none.wav'")
+    assert "failed: 1" in printed.out
+    assert json.loads(Path("out.json").read_text())["summary"]["n_clips"] == 1
+
+
+def test_an_earlier_run_is_a_reference(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(manifest), *QUICK, "--json", "earlier.json"]) == 0
+    earlier = json.loads(Path("earlier.json").read_text())
+    earlier["clips"][1]["hypothesis"] = "eight"  # better than what the model writes
+    Path("earlier.json").write_text(json.dumps(earlier))
+    capsys.readouterr()
+    assert main(["evaluate", str(manifest), *QUICK, "--reference", "earlier.json"]) == 0
+    assert f"QoI 66.7: no worse than {EMBEDDED} (WER 25.00 %) on 2 of 3 clips" in capsys.readouterr().out
+
+
+def test_a_second_model_is_a_reference(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(manifest), *QUICK, "--reference", EMBEDDED, "--limit", "1"]) == 0
+    assert f"QoI 100.0: no worse than {EMBEDDED} (WER 0.00 %) on 1 of 1 clips" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    manifest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str] = []
+    transcribe = stagewhisper.Model.transcribe
+
+    def counted(model: stagewhisper.Model, audio: Any, **options: Any) -> Any:
+        if "clip_timestamps" not in options:
+            if heard == ["right.wav"]:
+                heard.clear()
+                raise KeyboardInterrupt
+            heard.append(audio.name)
+        return transcribe(model, audio, **options)
+
+    monkeypatch.setattr(stagewhisper.Model, "transcribe", counted)
+    command = ["evaluate", str(manifest), *QUICK, "--json", "out.json"]
+    assert main(command) == 130
+    assert not Path("out.json").exists()
+    assert len(journals(cache_dir)) == 1
+    assert main(command) == 0
+    assert heard == ["wrong.wav", "short.wav"]
+    assert json.loads(Path("out.json").read_text())["summary"]["n_clips"] == 3
+    assert journals(cache_dir) == []
+
+
+def test_without_resume_everything_is_done_anew(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_calls = 0
+    transcribe = stagewhisper.Model.transcribe
+
+    def third_fails(model: stagewhisper.Model, audio: Any, **options: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 3:
+            raise KeyboardInterrupt
+        return transcribe(model, audio, **options)
+
+    monkeypatch.setattr(stagewhisper.Model, "transcribe", third_fails)
+    command = ["evaluate", str(manifest), *QUICK]
+    assert main(command) == 130
+    assert main([*command, "--resume", "False"]) == 0
+    assert n_calls == 3 + 1 + len(TEXTS)  # with the warm-up
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none"], "There is no data set 'none'"),
+        (["set.jsonl", "--limit", "0"], "--limit is 0, and has to be 1 or more"),
+        (["set.jsonl", "--json", "none/out.json"], "Cannot write 'none/out.json': No such file or directory"),
+        (["set.jsonl", "--reference", "none.json"], "The results 'none.json' cannot be read"),
+        (["set.jsonl", "--beam-size", "0"], "beam_size is 0"),
+        (["set.jsonl", "--clip-timestamps", "0,1"], "there is no option --clip-timestamps"),
+        (["set.jsonl", "--normalizer", "french"], "invalid choice: 'french'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(
+    arguments: list[str],
+    message: str,
+    manifest: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stagewhisper.model.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert main(["evaluate", *arguments, *QUICK[:2]]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
