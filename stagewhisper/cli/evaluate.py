@@ -48,11 +48,12 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, messages: Messages) -> int:
     """The exit code once everything is measured: 0, or 2 when a clip failed."""
-    from stagewhisper.evaluation import beside_reference, load_datasets, read_document
+    from stagewhisper.evaluation import beside_reference, load_datasets, read_document, score
 
     options = decoding_options(arguments)
     for path in (arguments.json, arguments.html):
         _check_writable(path)
+    score([("", "")], normalizer=arguments.normalizer)  # a missing package must not cost fetching a model
     document = read_document(arguments.reference) if _is_document(arguments.reference) else None
     datasets = load_datasets(arguments.datasets, limit=_limit(arguments.limit))
     session = _Session(arguments, datasets, options, messages)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def test_without_resume_everything_is_done_anew(manifest: Path, monkeypatch: pyt
     assert main(command) == 130
     assert main([*command, "--resume", "False"]) == 0
     assert n_calls == 3 + 1 + len(TEXTS)  # with the warm-up
+
+
+def test_a_missing_package_is_named_before_a_model_is_loaded(
+    manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagewhisper.model.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setitem(sys.modules, "jiwer", None)  # as if it were not installed
+    assert main(["evaluate", str(manifest), *QUICK]) == 2
+    assert "'jiwer', which is not installed. Install it with: pip install 'stagewhisper[evaluation]'" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
