@@ -29,7 +29,7 @@ def find_alignment_heads(
 def score_heads(
     model: Nano, vocabulary: CompactVocabulary, phoneme_ids: dict[str, int], utterances: Sequence[Utterance]
 ) -> Tensor:
-    """"n_layers n_heads": the mean share of attention that falls on the word being written."""
+    """ "n_layers n_heads": the mean share of attention that falls on the word being written."""
     from training.recordings import noise_utterances
 
     source = utterances[0].about.source

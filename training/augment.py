@@ -47,7 +47,11 @@ def in_a_room(samples: Samples, rng: np.random.Generator) -> Samples:
     return wet.astype(np.float32)
 
 
-_CODECS = (("libopus", "ogg", 16_000, (12_000, 24_000)), ("libmp3lame", "mp3", 16_000, (24_000, 40_000)), ("pcm_mulaw", "wav", 8_000, (64_000,)))
+_CODECS = (
+    ("libopus", "ogg", 16_000, (12_000, 24_000)),
+    ("libmp3lame", "mp3", 16_000, (24_000, 40_000)),
+    ("pcm_mulaw", "wav", 8_000, (64_000,)),
+)
 
 
 def coded(samples: Samples, rng: np.random.Generator) -> Samples:
@@ -91,7 +95,9 @@ def draw_change(rng: np.random.Generator, *, strength: float = 1.0, narrow: floa
     tempo = float(np.exp(rng.uniform(-0.16, 0.18) * strength))
     throat = float(np.exp(np.clip(rng.normal(0, 0.07), -0.15, 0.15) * strength))
     bands = np.linspace(-1, 1, 80, dtype=np.float32)
-    colour = rng.normal(0, 0.25) * bands + rng.normal(0, 0.2) * np.cos(np.pi * bands * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3))
+    colour = rng.normal(0, 0.25) * bands + rng.normal(0, 0.2) * np.cos(
+        np.pi * bands * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3)
+    )
     colour = (colour * strength).astype(np.float32)
     if rng.random() < narrow:
         top = int(rng.integers(54, 64))  # 3.2 to 4.4 kHz

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Constants of speak_lib.h.
-_RETRIEVAL, _PHONEME_EVENTS = 1, 1
+_SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
 _RATE, _PITCH, _RANGE, _WORD_GAP = 1, 3, 4, 7
 _UTF8, _BY_CHARACTER, _END_PAUSE = 1, 1, 0x1000
 _END, _WORD, _PHONEME = 0, 1, 7
@@ -70,7 +70,7 @@ class _Library:
         if path is None:
             raise SystemExit("eSpeak NG's library is missing. On Debian: apt-get install espeak-ng libespeak-ng1")
         self.functions = ctypes.CDLL(path)
-        self.sample_rate = self.functions.espeak_Initialize(_RETRIEVAL, 0, None, _PHONEME_EVENTS)
+        self.sample_rate = self.functions.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
         self.chunks: list[NDArray[np.int16]] = []
         self.words: list[Mark] = []
         self.phonemes: list[Mark] = []
@@ -78,7 +78,9 @@ class _Library:
         self.functions.espeak_SetSynthCallback(self.callback)
         self.functions.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
-    def collect(self, samples: "ctypes._Pointer[ctypes.c_short]", n_samples: int, events: "ctypes._Pointer[_Event]") -> int:
+    def collect(
+        self, samples: "ctypes._Pointer[ctypes.c_short]", n_samples: int, events: "ctypes._Pointer[_Event]"
+    ) -> int:
         if samples and n_samples:
             self.chunks.append(np.ctypeslib.as_array(samples, (n_samples,)).astype(np.int16))
         index = 0

@@ -48,7 +48,10 @@ def load_state(folder: Path) -> tuple[Nano, CompactVocabulary, dict[str, int]]:
     inventory = json.loads((folder / "inventory.json").read_text())
     vocabulary = CompactVocabulary(inventory["used_tokens"])
     model = Nano(
-        Shape(**inventory["shape"]), n_used=vocabulary.n_used, n_unused=vocabulary.n_unused, n_phonemes=len(inventory["phonemes"])
+        Shape(**inventory["shape"]),
+        n_used=vocabulary.n_used,
+        n_unused=vocabulary.n_unused,
+        n_phonemes=len(inventory["phonemes"]),
     )
     model.load_state_dict(torch.load(folder / "state.pt", weights_only=True, map_location="cpu")["model"])
     return model.eval(), vocabulary, inventory["phonemes"]
@@ -56,7 +59,9 @@ def load_state(folder: Path) -> tuple[Nano, CompactVocabulary, dict[str, int]]:
 
 def whisper_weights(model: Nano, vocabulary: CompactVocabulary) -> dict[str, Tensor]:
     """The weights under openai/whisper's names, fp16, with the full vocabulary."""
-    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(("phoneme_head", "ctc_head"))}
+    state = {
+        name: tensor for name, tensor in model.state_dict().items() if not name.startswith(("phoneme_head", "ctc_head"))
+    }
     for name in ("decoder.used", "decoder.never", "decoder.timestamp.weight", "decoder.timestamp.bias"):
         del state[name]
     state["decoder.token_embedding.weight"] = full_embedding(model, vocabulary)
@@ -65,7 +70,7 @@ def whisper_weights(model: Nano, vocabulary: CompactVocabulary) -> dict[str, Ten
 
 @torch.no_grad()
 def full_embedding(model: Nano, vocabulary: CompactVocabulary) -> Tensor:
-    """"n_vocab n_state": each token's row; tokens that were never used share one."""
+    """ "n_vocab n_state": each token's row; tokens that were never used share one."""
     rows = model.decoder.embedding()
     full = rows[vocabulary.n_used].repeat(N_VOCAB, 1)
     full[list(vocabulary.used_tokens)] = rows[: vocabulary.n_used]
@@ -79,11 +84,19 @@ def save_openai(path: Path, shape: Shape, weights: dict[str, Tensor]) -> None:
 
 
 def save_huggingface(
-    folder: Path, shape: Shape, weights: dict[str, Tensor], vocabulary: CompactVocabulary, alignment_heads: list[tuple[int, int]]
+    folder: Path,
+    shape: Shape,
+    weights: dict[str, Tensor],
+    vocabulary: CompactVocabulary,
+    alignment_heads: list[tuple[int, int]],
 ) -> None:
     """A Hugging Face folder with all that transformers and faster-whisper's converter read."""
     folder.mkdir(exist_ok=True)
-    save_file({f"model.{huggingface_name(name)}": tensor for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {f"model.{huggingface_name(name)}": tensor for name, tensor in weights.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     own = vocabulary.tokenizer
     documents = {
         "config.json": configuration(shape, vocabulary),
@@ -125,7 +138,9 @@ def configuration(shape: Shape, vocabulary: CompactVocabulary) -> dict[str, obje
     }  # fmt: skip
 
 
-def generation_configuration(vocabulary: CompactVocabulary, alignment_heads: list[tuple[int, int]]) -> dict[str, object]:
+def generation_configuration(
+    vocabulary: CompactVocabulary, alignment_heads: list[tuple[int, int]]
+) -> dict[str, object]:
     """transformers' `generation_config.json`: what openai/whisper's code knows by itself."""
     own = vocabulary.tokenizer
     special = {own.sot, own.translate, own.transcribe, own.sot_lm, own.sot_prev, own.no_speech}

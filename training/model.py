@@ -39,7 +39,7 @@ class Shape:
 class Output:
     """What one pass gives; all but `logits` teach and are gone after export."""
 
-    logits: Tensor  # batch n_tokens n_rows, over the compact vocabulary
+    logits: Tensor  # n_judged n_rows, over the compact vocabulary, at the judged tokens
     phoneme_logits: Tensor  # batch n_positions n_phonemes
     ctc_logits: Tensor  # batch n_positions n_phonemes
     alignment: Tensor  # n_heads batch n_tokens n_positions, log of the alignment heads' attention
@@ -142,15 +142,15 @@ class Decoder(nn.Module):
         """Rows of the compact vocabulary: the used tokens, "never", the timestamps."""
         return torch.cat([self.used, self.never, self.timestamp(self.times)])
 
-    def forward(self, tokens: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits over the compact vocabulary, and "n_layers batch n_heads n_tokens n_positions" log attention."""
+    def forward(self, tokens: Tensor, features: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits at the judged tokens, and "n_layers batch n_heads n_tokens n_positions" log attention."""
         table = self.embedding()
         x = F.embedding(tokens, table) + self.positional_embedding[: tokens.shape[1]]
         attention = []
         for block in self.blocks:
             x, log_weights = block(x, features)
             attention.append(log_weights)
-        return self.ln(x) @ table.T + self.multiplicity, torch.stack(attention)
+        return self.ln(x[judged]) @ table.T + self.multiplicity, torch.stack(attention)
 
 
 class Nano(nn.Module):
@@ -164,22 +164,23 @@ class Nano(nn.Module):
         self.phoneme_head = nn.Linear(shape.n_audio_state, n_phonemes)
         self.ctc_head = nn.Linear(shape.n_audio_state, n_phonemes)
 
-    def forward(self, mel: Tensor, offsets: Tensor, tokens: Tensor) -> Output:
+    def forward(self, mel: Tensor, offsets: Tensor, tokens: Tensor, judged: Tensor) -> Output:
         """One pass, teacher-forced.
 
         Args:
             mel: "batch n_mels n_frames", as in Whisper; the number of frames is even.
             offsets: " batch", the encoder position at which each window begins.
             tokens: "batch n_tokens", rows of the compact vocabulary.
+            judged: "batch n_tokens", where logits are wanted.
         """
         features = self.encoder(mel, offsets)
-        logits, attention = self.decoder(tokens, features)
+        logits, attention = self.decoder(tokens, features, judged)
         # The first head of each layer is taught to follow the words.
         return Output(logits, self.phoneme_head(features), self.ctc_head(features), attention[:, :, 0])
 
     def cross_attention(self, mel: Tensor, offsets: Tensor, tokens: Tensor) -> Tensor:
-        """"n_layers batch n_heads n_tokens n_positions": how every head of the decoder looks at the audio."""
-        return self.decoder(tokens, self.encoder(mel, offsets))[1].exp()
+        """ "n_layers batch n_heads n_tokens n_positions": how every head of the decoder looks at the audio."""
+        return self.decoder(tokens, self.encoder(mel, offsets), tokens < 0)[1].exp()
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stagewhisper.audio import load_audio
 from training import espeak
 from training.augment import at_speed, worn
+from training.grammar.pronunciation import spoken
 from training.corpus import CorpusWriter, Description, Utterance, log_power_of, with_limits
 
 _COPIES = {"fsdd": 5, "an4": 6, "voices": 2}
@@ -51,7 +52,7 @@ def _add_copies(
 ) -> None:
     samples = load_audio(folder / entry["audio"])
     text = written(entry["text"], source)
-    phonemes = tuple(name for name in espeak.phonemes(text, voice="en-us") if name != "!")
+    phonemes = tuple(name for name in espeak.phonemes(spoken(text, "en")[0], voice="en-us") if name != "!")
     for copy in range(n_copies):
         heard = samples if copy == 0 else at_speed(samples, float(np.exp(rng.uniform(-0.12, 0.12))))
         about = with_limits(Description(text, "en", source, entry["speaker"], 0, 0, phonemes=phonemes), heard)
@@ -71,7 +72,9 @@ def _write_noise(folder: Path) -> None:
 def noise_utterances(n: int) -> list[Utterance]:
     """Some noise, where a corpus without recordings needs it."""
     rng = np.random.default_rng(12)
-    return [Utterance(Description("", "en", "noise", "noise", 0, 0), log_power_of(noise(rng, 32_000))) for _ in range(n)]
+    return [
+        Utterance(Description("", "en", "noise", "noise", 0, 0), log_power_of(noise(rng, 32_000))) for _ in range(n)
+    ]
 
 
 def noise(rng: np.random.Generator, n_samples: int) -> NDArray[np.float32]:
@@ -87,7 +90,10 @@ def noise(rng: np.random.Generator, n_samples: int) -> NDArray[np.float32]:
                 part *= 1 + np.sin(2 * np.pi * time * rng.uniform(0.2, 3) + rng.uniform(0, 6.3))
         elif kind == "hum":
             base = rng.choice([50, 60, 100, 120])
-            part = sum(np.sin(2 * np.pi * base * k * time + rng.uniform(0, 6.3)) / k ** rng.uniform(0.5, 2) for k in range(1, 12))
+            part = sum(
+                np.sin(2 * np.pi * base * k * time + rng.uniform(0, 6.3)) / k ** rng.uniform(0.5, 2)
+                for k in range(1, 12)
+            )
         elif kind == "tones":
             part = np.zeros(n_samples)
             for _ in range(int(rng.integers(1, 6))):

@@ -10,7 +10,7 @@ import random
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from training import espeak
 from training.augment import worn
 from training.corpus import CorpusWriter, Description, with_limits
 from training.grammar import draw_meaning, render, translation
+from training.grammar.pronunciation import spoken
 from training.voices import HELD_OUT_OTHER_VOICES, LANGUAGES, OTHER_VOICES, draw_manner
 
 _LANGUAGE_WEIGHTS = (0.34, 0.22, 0.22, 0.22)
@@ -53,11 +54,11 @@ def main() -> None:
     writer = CorpusWriter(arguments.work, f"{arguments.engine}-{arguments.voice or 'all'}-{arguments.part}")
     rng = np.random.default_rng([arguments.part, zlib.crc32(f"{arguments.engine}{arguments.voice}".encode())])
     if arguments.engine == "espeak":
-        spoken = speak_with_espeak(rng, arguments.utterances, free)
+        utterances = speak_with_espeak(rng, arguments.utterances, free)
     else:
         voices = [v for e, v in OTHER_VOICES if e == arguments.engine and arguments.voice in (None, v)]
-        spoken = speak_with_others(rng, arguments.engine, voices, arguments.utterances, free)
-    for about, samples in spoken:
+        utterances = speak_with_others(rng, arguments.engine, voices, arguments.utterances, free)
+    for about, samples in utterances:
         writer.add(about, worn(samples, rng))
     writer.close()
     print(f"{arguments.engine} {arguments.part}: {writer.n_utterances} utterances")
@@ -87,7 +88,12 @@ def is_reserved(text: str) -> bool:
 
 
 def speak_with_espeak(
-    rng: np.random.Generator, n_utterances: int, free: list[str], *, held_out: bool = False, languages: tuple[str, ...] = LANGUAGES
+    rng: np.random.Generator,
+    n_utterances: int,
+    free: list[str],
+    *,
+    held_out: bool = False,
+    languages: tuple[str, ...] = LANGUAGES,
 ) -> Iterator[tuple[Description, NDArray[np.float32]]]:
     """Utterances in all languages with the times of words and phonemes."""
     weights = np.array([_LANGUAGE_WEIGHTS[LANGUAGES.index(language)] for language in languages])
@@ -96,8 +102,9 @@ def speak_with_espeak(
             language = str(rng.choice(languages, p=weights / weights.sum()))
             manner = draw_manner(rng, language, held_out=held_out)
         sentence = draw_sentence(rng, language, free, reserved=held_out)
+        said, places = spoken(sentence.text, sentence.language)
         speech = espeak.speak(
-            sentence.text,
+            said,
             voice=manner.voice,
             words_per_minute=manner.words_per_minute,
             pitch=manner.pitch,
@@ -106,11 +113,13 @@ def speak_with_espeak(
         )
         if len(speech.samples) < speech.sample_rate // 8:
             continue
-        samples = soxr.resample(speech.samples.astype(np.float32) / 32768, speech.sample_rate, 16_000).astype(np.float32)
-        yield _described(sentence, manner.voice, speech), samples
+        samples = soxr.resample(speech.samples.astype(np.float32) / 32768, speech.sample_rate, 16_000).astype(
+            np.float32
+        )
+        yield _described(sentence, manner.voice, speech, places), samples
 
 
-def _described(sentence: Sentence, voice: str, speech: espeak.Speech) -> Description:
+def _described(sentence: Sentence, voice: str, speech: espeak.Speech, places: Sequence[int]) -> Description:
     marks = tuple((mark.time, "" if mark.text == "!" else mark.text) for mark in speech.phonemes)
     loud = [index for index, (_, name) in enumerate(marks) if name]
     first, last = loud[0], loud[-1]
@@ -122,14 +131,22 @@ def _described(sentence: Sentence, voice: str, speech: espeak.Speech) -> Descrip
         start=marks[first][0],
         end=marks[last + 1][0] if last + 1 < len(marks) else len(speech.samples) / speech.sample_rate,
         translation=sentence.translation,
-        word_times=tuple((mark.position, mark.time) for mark in speech.words if mark.position >= 0),
+        word_times=tuple(
+            (places[mark.position], mark.time) for mark in speech.words if 0 <= mark.position < len(places)
+        ),
         phoneme_times=marks,
         phonemes=tuple(name for _, name in marks if name),
     )
 
 
 def speak_with_others(
-    rng: np.random.Generator, engine: str, voices: list[str], n_utterances: int, free: list[str], *, held_out: bool = False
+    rng: np.random.Generator,
+    engine: str,
+    voices: list[str],
+    n_utterances: int,
+    free: list[str],
+    *,
+    held_out: bool = False,
 ) -> Iterator[tuple[Description, NDArray[np.float32]]]:
     """English from flite or festival, whose voices are recorded speech in pieces, or models of it."""
     for index in range(n_utterances):
@@ -138,14 +155,16 @@ def speak_with_others(
         samples = (_flite if engine == "flite" else _festival)(sentence.text, voice, rng)
         if len(samples) < 2000:
             continue
-        phonemes = tuple(name for name in espeak.phonemes(sentence.text, voice="en-us") if name != "!")
+        phonemes = tuple(name for name in espeak.phonemes(spoken(sentence.text, "en")[0], voice="en-us") if name != "!")
         yield with_limits(Description(sentence.text, "en", engine, voice, 0, 0, phonemes=phonemes), samples), samples
 
 
 def _flite(text: str, voice: str, rng: np.random.Generator) -> NDArray[np.float32]:
     stretch = f"duration_stretch={rng.uniform(0.8, 1.2):.2f}"
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        subprocess.run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", file.name], check=True, capture_output=True)
+        subprocess.run(
+            ["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", file.name], check=True, capture_output=True
+        )
         return load_audio(file.name)
 
 
@@ -153,8 +172,8 @@ def _festival(text: str, voice: str, rng: np.random.Generator) -> NDArray[np.flo
     quoted = text.replace("\\", "").replace('"', "")
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         script = (
-            f"(voice_{voice}) (Parameter.set 'Duration_Stretch {rng.uniform(0.8, 1.2):.2f}) "
-            f'(utt.save.wave (utt.synth (Utterance Text "{quoted}")) "{file.name}" \'riff)'
+            f"(begin (voice_{voice}) (Parameter.set 'Duration_Stretch {rng.uniform(0.8, 1.2):.2f}) "
+            f'(utt.save.wave (utt.synth (Utterance Text "{quoted}")) "{file.name}" \'riff))'
         )
         subprocess.run(["festival", "-b", script], check=True, capture_output=True)
         return load_audio(file.name)

@@ -104,7 +104,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--rate", type=float, default=2.5e-3)
     parser.add_argument("--run", default="run", help="name of the folder for the result")
-    parser.add_argument("--start-from", type=Path, help="state.pt of a trained model to go on from, with the last stage only")
+    parser.add_argument(
+        "--start-from", type=Path, help="state.pt of a trained model to go on from, with the last stage only"
+    )
     parser.add_argument("--all-speakers", action="store_true")
     parser.add_argument("--state", type=int, default=192, help="width")
     parser.add_argument("--audio-layers", type=int, default=4)
@@ -119,10 +121,10 @@ def main() -> None:
     known = [u for u in utterances if arguments.all_speakers or u.about.speaker not in strangers]
     vocabulary, phoneme_ids = inventories(utterances)
     heads = arguments.state // 32
-    shape = Shape(
-        arguments.state, heads, arguments.audio_layers, arguments.state, heads, arguments.text_layers
+    shape = Shape(arguments.state, heads, arguments.audio_layers, arguments.state, heads, arguments.text_layers)
+    model = Nano(shape, n_used=vocabulary.n_used, n_unused=vocabulary.n_unused, n_phonemes=len(phoneme_ids)).to(
+        arguments.device
     )
-    model = Nano(shape, n_used=vocabulary.n_used, n_unused=vocabulary.n_unused, n_phonemes=len(phoneme_ids)).to(arguments.device)
     schedule = Schedule(arguments.steps, arguments.rate, tuning=arguments.start_from is not None)
     folder = arguments.work / arguments.run
     folder.mkdir(exist_ok=True)
@@ -139,8 +141,11 @@ def main() -> None:
     (folder / "inventory.json").write_text(
         json.dumps({"used_tokens": vocabulary.used_tokens, "phonemes": phoneme_ids, "shape": asdict(shape)})
     )
-    print(f"{len(known)} of {len(utterances)} utterances, {vocabulary.n_used} tokens, {len(phoneme_ids)} phonemes, "
-          f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    print(
+        f"{len(known)} of {len(utterances)} utterances, {vocabulary.n_used} tokens, {len(phoneme_ids)} phonemes, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters",
+        flush=True,
+    )
     windows = Windows(known, WEIGHTS, vocabulary, phoneme_ids, seed=[arguments.seed, first])
     last = min(arguments.steps, arguments.stop_at or arguments.steps)
     loader = DataLoader(_Stream(windows, first, last, schedule), batch_size=None, num_workers=1, prefetch_factor=6)
@@ -171,8 +176,10 @@ def make_optimizers(model: Nano) -> list[torch.optim.Optimizer]:
 
 def losses(output: Output, batch: Batch) -> Losses:
     """Every part of the loss of a batch."""
-    text = F.cross_entropy(output.logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED)
-    phonemes = F.cross_entropy(output.phoneme_logits.flatten(0, 1).float(), batch.phonemes.flatten(), ignore_index=IGNORED)
+    text = F.cross_entropy(output.logits.float(), batch.targets[batch.targets != IGNORED])
+    phonemes = F.cross_entropy(
+        output.phoneme_logits.flatten(0, 1).float(), batch.phonemes.flatten(), ignore_index=IGNORED
+    )
     lengths = torch.full((len(batch.mel),), output.ctc_logits.shape[1])
     ctc = F.ctc_loss(
         output.ctc_logits.float().log_softmax(-1).transpose(0, 1), batch.ctc_targets, lengths, batch.ctc_lengths,
@@ -212,7 +219,7 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            output = model(batch.mel, batch.offsets, batch.tokens)
+            output = model(batch.mel, batch.offsets, batch.tokens, batch.targets != IGNORED)
         parts = losses(output, batch)
         loss = parts.total(1.0 if schedule.tuning else step / schedule.n_steps)
         loss.backward()
@@ -226,9 +233,14 @@ def _train(
         if (step + 1) % 50 == 0:
             shown = " ".join(f"{name} {value:.3f}" for name, value in smooth.items())
             elapsed = time.monotonic() - begun
-            print(f"{step + 1} {elapsed:.0f}s {(step + 1 - first) / elapsed:.2f} steps/s {audio / elapsed:.0f}x {shown}", flush=True)
+            print(
+                f"{step + 1} {elapsed:.0f}s {(step + 1 - first) / elapsed:.2f} steps/s {audio / elapsed:.0f}x {shown}",
+                flush=True,
+            )
         if (step + 1) % 250 == 0:
-            print("   " + " ".join(f"{name} {accuracy(model, probe):.3f}" for name, probe in probes.items()), flush=True)
+            print(
+                "   " + " ".join(f"{name} {accuracy(model, probe):.3f}" for name, probe in probes.items()), flush=True
+            )
         if time.monotonic() - saved > 240 or step + 1 == schedule.n_steps:
             _save(model, optimizers, step + 1, folder)
             saved = time.monotonic()
@@ -257,11 +269,11 @@ def _probes(
 def accuracy(model: Nano, batch: Batch) -> float:
     """Share of text tokens that are predicted right, with the right ones before them."""
     device = next(model.parameters()).device
-    output = model(batch.mel.to(device), batch.offsets.to(device), batch.tokens.to(device))
-    best = output.logits.argmax(-1).cpu()
-    n_used = model.decoder.used.shape[0]
-    judged = (batch.targets != IGNORED) & (batch.targets < n_used)
-    return float((best == batch.targets)[judged].float().mean())
+    judged = batch.targets != IGNORED
+    output = model(batch.mel.to(device), batch.offsets.to(device), batch.tokens.to(device), judged.to(device))
+    targets = batch.targets[judged]
+    is_text = targets < model.decoder.used.shape[0]
+    return float((output.logits.argmax(-1).cpu() == targets)[is_text].float().mean())
 
 
 if __name__ == "__main__":

@@ -54,7 +54,16 @@ class CompactVocabulary:
     def _special_tokens(self) -> list[int]:
         own = self.tokenizer
         languages = [own.languages[code] for code in LANGUAGES]
-        return [own.eot, own.sot, own.transcribe, own.translate, own.sot_prev, own.no_speech, own.no_timestamps, *languages]
+        return [
+            own.eot,
+            own.sot,
+            own.transcribe,
+            own.translate,
+            own.sot_prev,
+            own.no_speech,
+            own.no_timestamps,
+            *languages,
+        ]
 
 
 def tokens_of(tokenizer: Tokenizer, texts: Iterable[str]) -> set[int]:

@@ -10,7 +10,14 @@ import numpy as np
 LANGUAGES = ("en", "es", "de", "fr")
 
 ACCENTS = {
-    "en": (("en-us", 0.5), ("en", 0.15), ("en-us-nyc", 0.1), ("en-gb-x-rp", 0.1), ("en-gb-scotland", 0.08), ("en-029", 0.07)),
+    "en": (
+        ("en-us", 0.5),
+        ("en", 0.15),
+        ("en-us-nyc", 0.1),
+        ("en-gb-x-rp", 0.1),
+        ("en-gb-scotland", 0.08),
+        ("en-029", 0.07),
+    ),
     "es": (("es", 0.55), ("es-419", 0.45)),
     "de": (("de", 1.0),),
     "fr": (("fr", 0.6), ("fr-be", 0.2), ("fr-ch", 0.2)),

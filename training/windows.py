@@ -108,7 +108,11 @@ class Windows:
         """A batch of windows of one kind."""
         offsets, windows = [], []
         for _ in range(kind.batch):
-            offset = 0 if kind.whole else int(self.rng.integers(0, N_POSITIONS - int(kind.seconds * POSITIONS_PER_SECOND) + 1))
+            offset = (
+                0
+                if kind.whole
+                else int(self.rng.integers(0, N_POSITIONS - int(kind.seconds * POSITIONS_PER_SECOND) + 1))
+            )
             offsets.append(offset)
             windows.append(self._window(kind, offset))
         return _collated(windows, offsets, self.vocabulary)
@@ -174,14 +178,20 @@ class Windows:
         for item in placed:
             spectrum[2 * item.first : 2 * item.first + len(item.spectrum)] = item.spectrum
         if self.rng.random() < (0.65 if placed else 0.7):
-            level = float(np.percentile(np.concatenate([item.spectrum.max(1) for item in placed]), 90)) if placed else 0.0
+            level = (
+                float(np.percentile(np.concatenate([item.spectrum.max(1) for item in placed]), 90)) if placed else 0.0
+            )
             spectrum = self._noisy(spectrum, level, covered=placed[-1].last if placed else n_positions)
         return spectrum
 
     def _noisy(self, spectrum: NDArray[np.float32], level: float, covered: int) -> NDArray[np.float32]:
         clip = self.noises[self.rng.integers(len(self.noises))].log_power.astype(np.float32)
         # A recording's noise ends with the recording; the padding behind it is perfectly silent.
-        n_frames = len(spectrum) if self.rng.random() < 0.4 else min(len(spectrum), 2 * covered + int(self.rng.integers(0, 60)))
+        n_frames = (
+            len(spectrum)
+            if self.rng.random() < 0.4
+            else min(len(spectrum), 2 * covered + int(self.rng.integers(0, 60)))
+        )
         start = int(self.rng.integers(len(clip)))
         noise = np.tile(np.roll(clip, start, axis=0), (n_frames // len(clip) + 1, 1))[:n_frames]
         ratio = self.rng.uniform(0.6, 4.5)  # of log10 power: 6 to 45 dB
