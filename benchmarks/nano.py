@@ -57,11 +57,17 @@ def show(normalizer: str, sets: dict[str, Any]) -> None:
     for name, row in sets.items():
         wer, language, timing, silence = row["wer"], row["language"], row["timing"], row["silence"]
         low, high = wer["interval"] or (None, None)
-        print(
-            f"{name:20} {row['n_clips']:5} {_percent(wer['rate'])} [{_percent(low)}, {_percent(high)}]"
-            f" {_percent(row['cer']['rate'])} {_percent(language['share'])} {_percent(timing['share'])}  {silence['n_with_text']}/{silence['n_clips']}"
-            f"  fallbacks {row['n_fallbacks']}/{row['n_windows']}  rtf {row['rtf']:.3f}"
+        columns = (
+            f"{name:20} {row['n_clips']:5}",
+            f"{_percent(wer['rate'])} [{_percent(low)}, {_percent(high)}]",
+            _percent(row["cer"]["rate"]),
+            _percent(language["share"]),
+            _percent(timing["share"]),
+            f"{silence['n_with_text']}/{silence['n_clips']}",
+            f"fallbacks {row['n_fallbacks']}/{row['n_windows']}",
+            f"rtf {row['rtf']:.3f}",
         )
+        print("  ".join(columns))
 
 
 def _percent(share: float | None) -> str:
