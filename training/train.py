@@ -26,9 +26,16 @@ from training.vocabulary import CompactVocabulary, tokens_of
 from training.windows import IGNORED, Batch, Kind, Windows
 
 WEIGHTS = {
-    ("en", "fsdd"): 0.10, ("en", "an4"): 0.17, ("en", "voices"): 0.06, ("en", "espeak"): 0.10, ("en", "flite"): 0.05, ("en", "festival"): 0.04,
-    ("es", "espeak"): 0.16, ("de", "espeak"): 0.16, ("fr", "espeak"): 0.16,
-}  # fmt: skip
+    ("en", "fsdd"): 0.10,
+    ("en", "an4"): 0.17,
+    ("en", "voices"): 0.06,
+    ("en", "espeak"): 0.10,
+    ("en", "flite"): 0.05,
+    ("en", "festival"): 0.04,
+    ("es", "espeak"): 0.16,
+    ("de", "espeak"): 0.16,
+    ("fr", "espeak"): 0.16,
+}
 """How often an utterance of each language and source is drawn."""
 
 SHORT, SINGLE, MIDDLE, WHOLE = (
@@ -180,12 +187,17 @@ def losses(output: Output, batch: Batch) -> Losses:
     phonemes = F.cross_entropy(
         output.phoneme_logits.flatten(0, 1).float(), batch.phonemes.flatten(), ignore_index=IGNORED
     )
-    lengths = torch.full((len(batch.mel),), output.ctc_logits.shape[1])
+    known = batch.ctc_lengths >= 0
+    n_labels = batch.ctc_lengths[known]
     ctc = F.ctc_loss(
-        output.ctc_logits.float().log_softmax(-1).transpose(0, 1), batch.ctc_targets, lengths, batch.ctc_lengths,
-        reduction="none", zero_infinity=True,
-    )  # fmt: skip
-    ctc = (ctc / batch.ctc_lengths.clamp(min=1)).mean()
+        output.ctc_logits[known].float().log_softmax(-1).transpose(0, 1),
+        batch.ctc_targets[known],
+        torch.full_like(n_labels, output.ctc_logits.shape[1]),
+        n_labels,
+        reduction="none",
+        zero_infinity=True,
+    )
+    ctc = (ctc / n_labels.clamp(min=1)).sum() / known.sum().clamp(min=1)
     return Losses(text, phonemes, ctc, focus_loss(output.alignment, batch.focus))
 
 

@@ -22,6 +22,7 @@ IGNORED = -100
 POSITIONS_PER_SECOND = 50
 N_POSITIONS = 1500
 _FLOOR = -10.0
+_LEAST_CUT = 15  # positions of a cut utterance that are heard at least
 _SILENCE = 0  # the phoneme of silence, and CTC's blank
 
 
@@ -50,6 +51,7 @@ class Batch:
     """The phoneme at each position, or IGNORED."""
     ctc_targets: Tensor
     ctc_lengths: Tensor
+    """Phonemes of each window; -1 where they are not known."""
     focus: Tensor
     """"batch n_tokens 2": the first and last position that the alignment heads should look at; -1 where unknown."""
 
@@ -61,7 +63,8 @@ class _Window:
     tokens: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
     focus: list[tuple[int, int]] = field(default_factory=list)
-    ctc: list[int] = field(default_factory=list)
+    ctc: list[int] | None = None
+    """The phonemes in order; None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class _Placed:
     spectrum: NDArray[np.float32]
     first: int
     tempo: float
+    is_cut: bool = False
+    """The window ends before the utterance does: only its start is written, so that the next window begins there."""
 
     def position(self, time: float) -> int:
         return self.first + round(time * self.tempo * POSITIONS_PER_SECOND)
@@ -122,7 +127,7 @@ class Windows:
         language = self._draw_language()
         placed = [] if self.rng.random() < 0.04 else self._place(kind, language, n_positions)
         window = _Window(self._spectrum(placed, n_positions), self._phonemes(placed, n_positions))
-        if all(item.utterance.about.phonemes for item in placed):
+        if not any(item.is_cut for item in placed):
             window.ctc = [self.phoneme_ids[name] for item in placed for name in item.utterance.about.phonemes]
         self._write(window, placed, language, kind, offset)
         return window
@@ -156,6 +161,10 @@ class Windows:
             if at + n_frames // 2 > n_positions:
                 if not placed and n_frames // 2 <= n_positions:
                     at = 0
+                elif placed and kind.whole and n_positions - at > _LEAST_CUT and self.rng.random() < 0.5:
+                    spectrum = changed(utterance.log_power, change)
+                    tempo = len(spectrum) / len(utterance.log_power)
+                    return [*placed, _Placed(utterance, spectrum[: 2 * (n_positions - at)], at, tempo, is_cut=True)]
                 elif not placed and attempts > 5:
                     break
                 else:
@@ -204,7 +213,7 @@ class Windows:
         labels = np.full(n_positions, _SILENCE)
         for item in placed:
             about = item.utterance.about
-            labels[item.first : item.last] = _SILENCE if about.phoneme_times else IGNORED
+            labels[item.first : item.last] = _SILENCE if about.phoneme_times else IGNORED  # slices end with the window
             for (time, name), (until, _) in pairwise([*about.phoneme_times, (item.utterance.duration, "")]):
                 if name:
                     labels[item.position(time) : item.position(until)] = self.phoneme_ids[name]
@@ -214,7 +223,8 @@ class Windows:
         """The tokens, what follows each, and where the alignment heads should look."""
         rng, vocabulary, own = self.rng, self.vocabulary, self.vocabulary.tokenizer
         translates = language != "en" and rng.random() < 0.35
-        stamped = rng.random() < (0.7 if kind.whole else 0.5)
+        # Without timestamps there is no way to say that an utterance goes on in the next window.
+        stamped = any(item.is_cut for item in placed) or rng.random() < (0.7 if kind.whole else 0.5)
         is_plain = False
         prompt: list[int] = []
         if rng.random() < 0.2:
@@ -241,6 +251,8 @@ class Windows:
                 # The first timestamp of a window is at most 1.00 when the model is used (max_initial_timestamp).
                 written = min(start, POSITIONS_PER_SECOND) if late and index == 0 else start
                 _append(window, vocabulary.timestamp_row(offset + written), (start - 1, start + 1))
+            if item.is_cut:
+                break
             text = about.translation if translates and about.translation else about.text
             for rows, focus in self._words(text, item, (start, end), with_times=not translates, is_plain=is_plain):
                 for row in rows:
@@ -295,7 +307,7 @@ def _word_spans(text: str, utterance: Utterance) -> list[tuple[float, float]] | 
 
 def _collated(windows: Sequence[_Window], offsets: Sequence[int], vocabulary: CompactVocabulary) -> Batch:
     n_tokens = max(len(window.tokens) for window in windows)
-    n_labels = max(1, *(len(window.ctc) for window in windows))
+    n_labels = max(1, *(len(window.ctc or ()) for window in windows))
     tokens = torch.full((len(windows), n_tokens), vocabulary.row(vocabulary.tokenizer.eot))
     targets = torch.full((len(windows), n_tokens), IGNORED)
     focus = torch.full((len(windows), n_tokens, 2), -1)
@@ -305,7 +317,7 @@ def _collated(windows: Sequence[_Window], offsets: Sequence[int], vocabulary: Co
         tokens[row, :n] = torch.tensor(window.tokens)
         targets[row, :n] = torch.tensor(window.targets)
         focus[row, :n] = torch.tensor(window.focus)
-        ctc[row, : len(window.ctc)] = torch.tensor(window.ctc, dtype=torch.long)
+        ctc[row, : len(window.ctc or ())] = torch.tensor(window.ctc or (), dtype=torch.long)
     spectra = np.stack([window.spectrum for window in windows])
     highest = spectra.max(axis=(1, 2), keepdims=True)
     mel = (np.maximum(spectra, highest - 8) + 4) / 4
@@ -316,6 +328,6 @@ def _collated(windows: Sequence[_Window], offsets: Sequence[int], vocabulary: Co
         targets=targets,
         phonemes=torch.from_numpy(np.stack([window.phonemes for window in windows])),
         ctc_targets=ctc,
-        ctc_lengths=torch.tensor([len(window.ctc) for window in windows]),
+        ctc_lengths=torch.tensor([-1 if window.ctc is None else len(window.ctc) for window in windows]),
         focus=focus,
     )
