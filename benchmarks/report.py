@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("stagewhisper", "onnxruntime", "numpy", "torch", "openai-whisper", "faster-whisper")
+PACKAGES = (
+    "stagewhisper", "onnxruntime", "numpy", "torch", "openai-whisper", "transformers", "faster-whisper", "ctranslate2",
+)  # fmt: skip
 
 
 def store(name: str, figures: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Write the README's tables from the stored results, so that no number in it is typed by hand.
+"""Write the tables of README and model card from the stored results, so that no number in them is typed by hand.
 
 python benchmarks/tables.py [--check]
 """
@@ -9,8 +9,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+from nano_results import card_lines, readme_lines
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+MODEL_CARD = HERE.parent / "stagewhisper" / "assets" / "nano" / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks/tables.py -->\n", "<!-- end of results -->"
 WAYS = {"greedy": "greedy", "beam": "beam search, 5 beams²", "fallback": "command-line defaults, with fallback¹"}
 
@@ -18,6 +21,10 @@ WAYS = {"greedy": "greedy", "beam": "beam search, 5 beams²", "fallback": "comma
 def figures(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))["figures"]
     return found
+
+
+def is_stored(name: str) -> bool:
+    return (HERE / "results" / f"{name}.json").is_file()
 
 
 def agreement() -> list[str]:
@@ -90,19 +97,40 @@ def robustness() -> list[str]:
     ]
 
 
+def peers() -> list[str]:
+    """How many transcripts of other programs with our checkpoint equal ours, by data set."""
+    found = figures("nano_peers")
+    names = found["same_input"]
+    lines = [f"| same text as ours | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for name, row in found["sets"].items():
+        same = (f"{row['peers'][peer]['same_text']} of {row['clips']}" for peer in names)
+        lines.append(f"| {name} | {' | '.join(same)} |")
+    return [*lines, ""]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date")
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    written = before + BEGIN + "\n" + "\n".join([*agreement(), *speed(), *robustness()]) + END + after
-    if check:
-        raise SystemExit(
-            0 if written == text else "README.md differs from the stored results: run benchmarks/tables.py"
-        )
-    README.write_text(written, encoding="utf-8")
+    for path, lines in documents().items():
+        text = path.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        written = before + BEGIN + "\n" + "\n".join(lines) + END + after
+        if check and written != text:
+            raise SystemExit(f"{path} differs from the stored results: run benchmarks/tables.py")
+        if not check:
+            path.write_text(written, encoding="utf-8")
+
+
+def documents() -> dict[Path, list[str]]:
+    """What stands between the marks of each document."""
+    nano = [figures(name) if is_stored(name) else None for name in ("nano", "nano_strangers")]
+    same_text = peers() if is_stored("nano_peers") else []
+    return {
+        README: [*agreement(), *speed(), *robustness(), *readme_lines(*nano)],
+        MODEL_CARD: [*card_lines(*nano), *same_text],
+    }
 
 
 if __name__ == "__main__":

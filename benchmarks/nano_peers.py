@@ -1,0 +1,91 @@
+"""The same checkpoint through openai-whisper, transformers and faster-whisper: do they give our text?
+
+Why: nano is shipped as a standard Whisper checkpoint; whatever runs Whisper should hear with it what we hear.
+How: `peer_checkpoints.py` writes our weights for each peer, `peers.py` makes all decode in the same way. Every clip of
+the data sets is read once by our reader, and its samples given to all, with the language and the task that the data set
+names. The texts must be equal letter for letter, spaces at both ends apart. Which language each detects by itself is
+compared next to it. Rows named "its own padding" show what a peer does when it is left to fill windows up by itself.
+
+    python benchmarks/nano_peers.py DATASET... [--model nano] [--limit N]
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from peer_checkpoints import write_peer_checkpoints
+from peers import Peer, by_design, our_language, our_text, peers
+from report import store
+
+import stagewhisper
+from stagewhisper.audio import load_audio
+from stagewhisper.checkpoint import load_checkpoint
+from stagewhisper.evaluation import DataSet, load_datasets
+from stagewhisper.hub import find_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("datasets", nargs="+", help="manifests or folders, as for `stagewhisper evaluate`")
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--limit", type=int, help="only so many clips of each set; nothing is stored then")
+    arguments = parser.parse_args()
+    datasets = load_datasets(arguments.datasets, limit=arguments.limit)
+    model = stagewhisper.load(arguments.model, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = write_peer_checkpoints(load_checkpoint(find_model(arguments.model)), Path(folder))
+        same_input, own_padding = peers(checkpoints), by_design(checkpoints)
+    print(f"{'set':<20} {'peer':<32} {'clips':>5} {'same text':>9} {'same language':>13}")
+    sets: dict[str, dict[str, Any]] = {}
+    for dataset in datasets:
+        sets[dataset.name] = {"clips": len(dataset.items), "peers": compare(model, same_input | own_padding, dataset)}
+        show(dataset.name, sets[dataset.name])
+    if arguments.limit is None:
+        store("nano_peers", {"model": Path(arguments.model).name, "same_input": list(same_input), "sets": sets})
+    equal = all(rows["peers"][name]["same_text"] == rows["clips"] for rows in sets.values() for name in same_input)
+    raise SystemExit(0 if equal else 1)
+
+
+def compare(model: stagewhisper.Model, others: dict[str, Peer], dataset: DataSet) -> dict[str, Any]:
+    """For each peer, how many texts and languages are the same, and those that are not."""
+    found: dict[str, Any] = {name: {"same_text": 0, "same_language": 0, "differences": []} for name in others}
+    for name, peer in others.items():
+        if peer.transcribe is None:
+            found[name]["same_text"] = None
+        if peer.detect_language is None:
+            found[name]["same_language"] = None
+    for item in dataset.items:
+        samples = load_audio(item.source.read())
+        detected = our_language(model, samples)
+        language, task = item.language or detected, item.task or "transcribe"
+        text = our_text(model, samples, language, task).strip()
+        clip = Path(item.audio).name
+        for name, peer in others.items():
+            if peer.transcribe is not None:
+                _count(found[name], "text", clip, text, peer.transcribe(samples, language, task).strip())
+            if peer.detect_language is not None:
+                _count(found[name], "language", clip, detected, peer.detect_language(samples))
+    return found
+
+
+def _count(row: dict[str, Any], what: str, clip: str, mine: str, theirs: str) -> None:
+    if mine == theirs:
+        row[f"same_{what}"] += 1
+    else:
+        row["differences"].append({"clip": clip, "of": what, "ours": mine, "theirs": theirs})
+
+
+def show(name: str, rows: dict[str, Any]) -> None:
+    for peer, row in rows["peers"].items():
+        text, language = ("–" if row[key] is None else row[key] for key in ("same_text", "same_language"))
+        print(f"{name:<20} {peer:<32} {rows['clips']:>5} {text:>9} {language:>13}")
+        for difference in row["differences"]:
+            print(f"    {difference['clip']} {difference['of']}")
+            print(f"        ours   {difference['ours']}\n        theirs {difference['theirs']}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
