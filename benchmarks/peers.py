@@ -7,7 +7,7 @@ window, openai/whisper's rules of silence, float32, one thread. Each is given wh
   they cut it off where the recording ends and fill up with zeros; to detect the language, they keep the silence.
 * transformers' extractor fills the recording up with silence for both. Here it gets the silence beforehand, and its
   spectrogram is cut off where the recording ends.
-* faster-whisper's fills the spectrogram up with zeros for both. Here it detects the language with the silence.
+* faster-whisper fills the spectrogram up with zeros for both. Here it detects the language with the silence.
 
 What these two do by themselves is in `by_design`.
 """

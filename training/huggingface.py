@@ -9,28 +9,9 @@ from torch import Tensor
 
 from stagewhisper.atomic import writing_atomically
 from stagewhisper.checkpoint import ModelDims
+from stagewhisper.checkpoint.weight_names import huggingface_name
 from stagewhisper.tokenizer import Tokenizer
 from training.model import Shape
-
-_NAMES = (
-    (".token_embedding.", ".embed_tokens."),
-    (".positional_embedding", ".embed_positions.weight"),
-    (".blocks.", ".layers."),
-    (".cross_attn_ln.", ".encoder_attn_layer_norm."),
-    (".cross_attn.", ".encoder_attn."),
-    (".attn_ln.", ".self_attn_layer_norm."),
-    (".attn.", ".self_attn."),
-    (".query.", ".q_proj."),
-    (".key.", ".k_proj."),
-    (".value.", ".v_proj."),
-    (".out.", ".out_proj."),
-    (".mlp_ln.", ".final_layer_norm."),
-    (".mlp.0.", ".fc1."),
-    (".mlp.2.", ".fc2."),
-    ("encoder.ln_post.", "encoder.layer_norm."),
-    ("decoder.ln.", "decoder.layer_norm."),
-)
-"""openai/whisper's names and transformers', in the order in which they are replaced."""
 
 
 def save_huggingface(
@@ -43,7 +24,7 @@ def save_huggingface(
 ) -> None:
     """Write `weights`, which have openai/whisper's names and all one type, and all that belongs to them."""
     folder.mkdir(parents=True, exist_ok=True)
-    renamed = {huggingface_name(name): tensor for name, tensor in weights.items()}
+    renamed = {f"model.{huggingface_name(name)}": tensor for name, tensor in weights.items()}
     save_file(renamed, folder / "model.safetensors", {"format": "pt"})
     documents: dict[str, dict[str, object]] = {
         "config.json": configuration(shape, tokenizer, dtype=_only_dtype(weights)),
@@ -55,13 +36,6 @@ def save_huggingface(
         with writing_atomically(folder / name) as file:
             file.write(json.dumps(content, indent=1) + "\n")
     tokenizer.save(folder / "tokenizer.json")
-
-
-def huggingface_name(name: str) -> str:
-    """transformers' name of one of openai/whisper's tensors."""
-    for openai, huggingface in _NAMES:
-        name = name.replace(openai, huggingface)
-    return f"model.{name}"
 
 
 def configuration(shape: Shape | ModelDims, tokenizer: Tokenizer, *, dtype: str) -> dict[str, object]:
