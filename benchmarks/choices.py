@@ -17,6 +17,7 @@ from report import store
 
 import stagewhisper
 from stagewhisper.decoding.beam_search import top
+from stagewhisper.hub.known import EMBEDDED
 
 N_VOCAB, N_BEST, N_REPEATS = 51_865, 6, 30
 
@@ -49,10 +50,12 @@ def main() -> None:
         figures[f"argpartition, {name}"] = median_ms(lambda row=row: np.argpartition(row, -N_BEST)[-N_BEST:])
         figures[f"top, {name}"] = median_ms(lambda row=row: top(row, N_BEST))
     figures["Gumbel noise for one sequence"] = median_ms(lambda: noise(rng))
-    engine = stagewhisper.load("digits", threads=1).engine
+    engine = stagewhisper.load(EMBEDDED, threads=1).engine
     cache = engine.start(engine.encode(np.zeros((1, 80, 3000), np.float32)))
     cache = engine.decode_step(np.full((1, 50), 1000), cache).cache
-    figures["step of digits, 50 tokens in the cache"] = median_ms(lambda: engine.decode_step(np.array([[1000]]), cache))
+    figures[f"step of {EMBEDDED}, 50 tokens in the cache"] = median_ms(
+        lambda: engine.decode_step(np.array([[1000]]), cache)
+    )
     for name, value in figures.items():
         print(f"{name:<42} {value:>8.3f} ms")
     store("choices", figures)

@@ -4,7 +4,7 @@ Both programs decode the recording with 5 beams while the scores of all continua
 At the first step at which the beams differ, two sequences have changed places. It is a tie where the rivals lie closer
 together than the two sides do on one and the same sequence, whose many log-probabilities differ in their last bits.
 
-    python benchmarks/ties.py RECORDING [--model MODEL.pt]
+    python benchmarks/ties.py RECORDING [--model MODEL]
 """
 
 import argparse
@@ -18,12 +18,14 @@ import torch
 import whisper
 import whisper.decoding
 from report import store
+from transcripts import load_oracle
 
 import stagewhisper
 from stagewhisper.audio import load_audio
 from stagewhisper.decoding.beam_search import BeamSearch
 from stagewhisper.decoding.search import Choice
 from stagewhisper.hub import find_model
+from stagewhisper.hub.known import EMBEDDED
 
 Scores = dict[tuple[int, ...], float]
 Step = tuple[list[tuple[int, ...]], Scores]
@@ -99,11 +101,11 @@ def parting(ours: list[Step], theirs: list[Step]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recording", type=Path)
-    parser.add_argument("--model", default="digits")
+    parser.add_argument("--model", default=EMBEDDED)
     arguments = parser.parse_args()
     options = {"temperature": 0.0, "beam_size": 5}
     samples = load_audio(arguments.recording)
-    oracle = whisper.load_model(str(find_model(arguments.model)), device="cpu")
+    oracle = load_oracle(find_model(arguments.model))
     theirs = their_steps(oracle, samples, options)
     ours = our_steps(stagewhisper.load(arguments.model), samples, options)
     found = {"recording": arguments.recording.name, "model": arguments.model, **parting(ours, theirs)}

@@ -14,13 +14,14 @@ All with timestamps, conditioning on previous text and detection of the language
 its language and each segment's tokens, start and end are equal. For those that do not, both sides' scores are shown;
 `ties.py` finds the step at which they part.
 
-    python benchmarks/transcripts.py [--model MODEL.pt] [--audio FOLDER] [--ways greedy beam fallback] [--limit N]
+    python benchmarks/transcripts.py [--model MODEL] [--audio FOLDER] [--ways greedy beam fallback] [--limit N]
 """
 
 import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -30,11 +31,14 @@ import numpy as np
 import torch
 import whisper
 import whisper.decoding
+from peer_checkpoints import write_openai
 from report import store
 
 import stagewhisper
 from stagewhisper.audio import load_audio
+from stagewhisper.checkpoint import load_checkpoint
 from stagewhisper.hub import find_model
+from stagewhisper.hub.known import EMBEDDED
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -56,8 +60,11 @@ REQUIRED = {"greedy": 1.0, "beam": 0.99, "fallback": 0.99}
 
 
 def load_oracle(path: Path) -> whisper.Whisper:
-    """openai/whisper's model, its draws replaced by seeded ones."""
-    model = whisper.load_model(str(path), device="cpu")
+    """openai/whisper's model with the weights of any checkpoint, its draws replaced by seeded ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        pt_path = Path(folder) / "model.pt"
+        write_openai(load_checkpoint(path), pt_path)
+        model = whisper.load_model(str(pt_path), device="cpu")
     decode = model.decode
 
     def seeded(mel: torch.Tensor, options: whisper.DecodingOptions) -> Any:
@@ -141,7 +148,7 @@ def compare(model: stagewhisper.Model, oracle: whisper.Whisper, paths: list[Path
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="digits", help="a model that openai-whisper can read too")
+    parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--audio", type=Path, default=os.environ.get("STAGEWHISPER_TEST_AUDIO", "../shared/audio"))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--limit", type=int, help="only so many recordings")

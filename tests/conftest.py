@@ -50,6 +50,26 @@ def oracle(checkpoint_path: Path) -> "whisper.Whisper":
     return whisper.load_model(str(checkpoint_path), device="cpu")
 
 
+@pytest.fixture(scope="session")
+def nano(cache_dir: Path) -> "stagewhisper.Model":
+    """The embedded, trained model."""
+    from stagewhisper.hub.known import EMBEDDED
+
+    return stagewhisper.load(EMBEDDED, cache_dir=cache_dir)
+
+
+@pytest.fixture(scope="session")
+def nano_pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model's weights as an OpenAI `.pt` file, for openai/whisper reads no other."""
+    from benchmarks.peer_checkpoints import write_openai
+    from stagewhisper.checkpoint import load_checkpoint
+    from stagewhisper.hub.known import embedded_path
+
+    path = tmp_path_factory.mktemp("nano") / "nano.pt"
+    write_openai(load_checkpoint(embedded_path()), path)
+    return path
+
+
 @pytest.fixture(scope="session", params=["onnxruntime", "reference"])
 def model(request: pytest.FixtureRequest, checkpoint_path: Path, cache_dir: Path) -> "stagewhisper.Model":
     """Our model with the same weights, once on each engine."""

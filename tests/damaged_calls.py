@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewhisper.hub.known import EMBEDDED
+
 # Greedy without fallback, since the question is whether it ends well, not what it hears.
 _QUICK = ("--temperature", "0", "--beam-size", "None", "--temperature-increment-on-fallback", "None")
 _ERROR, _WARNING = "stagewhisper: error: ", "stagewhisper: warning: "
@@ -27,7 +29,7 @@ class Call:
 
 def transcribe(recordings: Sequence[Path], folder: Path, *, cache_dir: Path, time_limit: float) -> Call:
     """The call `stagewhisper transcribe RECORDINGS -f json`, ended after `time_limit` seconds."""
-    command = [sys.executable, "-m", "stagewhisper", "transcribe", *map(str, recordings), "--model", "digits"]
+    command = [sys.executable, "-m", "stagewhisper", "transcribe", *map(str, recordings), "--model", EMBEDDED]
     command += ["--offline", "-o", str(folder), "-f", "json", "--model-dir", str(cache_dir), *_QUICK]
     try:
         ended = subprocess.run(

@@ -17,7 +17,8 @@ import pytest
 from huggingface_hub import constants
 
 from stagewhisper.errors import HubError
-from stagewhisper.hub import cached_models, download, find_model, known_models, verification
+from stagewhisper.hub import CachedModel, cached_models, download, find_model, known_models, verification
+from stagewhisper.hub.known import EMBEDDED, EMBEDDED_FILES, embedded_path
 from tests.fake_hub import FakeHub
 
 SMALL = {
@@ -399,7 +400,7 @@ def test_a_disk_that_refuses_is_a_hub_error(
 def test_offline_an_absent_model_is_an_error_that_tells_every_way_out(hub: FakeHub, find: Any) -> None:
     with pytest.raises(HubError) as caught:
         find("tiny", offline=True)
-    for part in ("'tiny'", "offline", "stagewhisper models path tiny", "--model FOLDER", "digits"):
+    for part in ("'tiny'", "offline", "stagewhisper models path tiny", "--model FOLDER", f"--model {EMBEDDED}"):
         assert part in str(caught.value)
     assert hub.requests == []
 
@@ -467,7 +468,7 @@ def test_an_unknown_short_name_is_answered_with_the_nearest_and_all_others(find:
 def test_known_names_are_unique_and_pinned() -> None:
     names = [model.name for model in known_models()]
     assert len(set(names)) == len(names)
-    assert {"large", "turbo", "tiny.en", "distil-large-v3.5", "digits"} <= set(names)
+    assert {"large", "turbo", "tiny.en", "distil-large-v3.5", EMBEDDED} <= set(names)
     assert all(len(model.revision) == 40 for model in known_models() if model.revision is not None)
 
 
@@ -522,14 +523,27 @@ def test_a_pt_file_is_returned_and_another_file_is_not(tmp_path: Path) -> None:
 
 
 def test_the_embedded_model_needs_neither_network_nor_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "digits.pt"
-    monkeypatch.setattr("stagewhisper.hub.names.embedded_path", lambda: path)
-    with pytest.raises(HubError, match="Install the package again"):
-        find_model("digits", offline=True)
-    path.write_bytes(b"")
-    assert find_model("digits", offline=True, cache_dir=tmp_path / "none") == path
+    assert find_model(EMBEDDED, offline=True, cache_dir=tmp_path / "none") == embedded_path()
     with pytest.raises(HubError, match="has no revision"):
-        find_model("digits@main")
+        find_model(f"{EMBEDDED}@main")
+
+
+@pytest.mark.parametrize("lost", EMBEDDED_FILES)
+def test_an_embedded_model_that_lacks_a_file_is_told_and_listed_as_absent(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in set(EMBEDDED_FILES) - {lost}:
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setattr("stagewhisper.hub.known.embedded_path", lambda: tmp_path)
+    with pytest.raises(HubError, match="Install the package again"):
+        find_model(EMBEDDED, offline=True)
+    assert cached_models(tmp_path / "none")[0] == CachedModel(EMBEDDED, None, None, 0)
+
+
+def test_the_embedded_model_is_listed_with_its_folder_and_its_size() -> None:
+    row = cached_models()[0]
+    assert (row.name, row.repository, row.path) == (EMBEDDED, None, embedded_path())
+    assert row.bytes_on_disk == sum((embedded_path() / name).stat().st_size for name in EMBEDDED_FILES)
 
 
 # The list of what is here
@@ -542,7 +556,7 @@ def test_the_list_tells_what_is_complete_and_what_it_takes(hub: FakeHub, find: A
     folders = {"tiny": find("tiny"), "owner/whisper": find("owner/whisper")}
     find("owner/bert")
     rows = {row.name: row for row in cached_models(tmp_path / "cache")}
-    assert {name: row.path for name, row in rows.items() if row.path and name != "digits"} == folders
+    assert {name: row.path for name, row in rows.items() if row.path and name != EMBEDDED} == folders
     assert rows["tiny"].bytes_on_disk == sum(len(c) for c in {*SMALL.values(), WEIGHTS})
     assert rows["base"].bytes_on_disk == 0
     assert "large" not in rows
@@ -559,7 +573,7 @@ def test_the_list_shows_a_partial_download_as_absent_with_its_size(hub: FakeHub,
 
 def test_the_list_of_an_absent_cache_is_the_known_models(tmp_path: Path) -> None:
     rows = cached_models(tmp_path / "absent")
-    assert [row.path for row in rows if row.name != "digits"] == [None] * 17
+    assert [row.path for row in rows if row.name != EMBEDDED] == [None] * 17
 
 
 # Cost

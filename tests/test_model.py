@@ -33,17 +33,17 @@ def english_only(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> M
 
 
 @pytest.fixture(scope="module")
-def digits(cache_dir: Path) -> Model:
-    """The embedded, trained model."""
-    return stagewhisper.load("digits", cache_dir=cache_dir)
+def babbler(checkpoint_path: Path, cache_dir: Path) -> Model:
+    """A model with random weights, which writes something wherever it hears noise; a trained one keeps silent."""
+    return stagewhisper.load(checkpoint_path, cache_dir=cache_dir)
 
 
-def test_eight_threads_get_what_one_thread_gets(digits: Model) -> None:
+def test_eight_threads_get_what_one_thread_gets(babbler: Model) -> None:
     recordings = [noise(2.0 + 5 * i, seed=i) * np.float32(2.0**-i) for i in range(8)]
     options: dict[str, Any] = {"temperature": (0.0, 0.6), "best_of": 2, "sample_len": 8, "without_timestamps": True}
-    expected = [digits.transcribe(recording, **options) for recording in recordings]
+    expected = [babbler.transcribe(recording, **options) for recording in recordings]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda recording: digits.transcribe(recording, **options), recordings))
+        found = list(pool.map(lambda recording: babbler.transcribe(recording, **options), recordings))
     for ours, alone in zip(found, expected, strict=True):
         assert essence(ours) == essence(alone)
     assert len({transcript.text for transcript in expected}) > 1
@@ -94,16 +94,16 @@ def test_a_transcript_as_a_dictionary_has_openai_whispers_keys() -> None:
     assert with_words["words"] == [{"word": " one", "start": 0.5, "end": 1.0, "probability": 0.9}]
 
 
-def test_segments_are_decoded_only_as_they_are_asked_for(digits: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_are_decoded_only_as_they_are_asked_for(babbler: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
-    encode = digits.engine.encode
+    encode = babbler.engine.encode
 
     def counted(mel: np.ndarray) -> Any:
         encoded.append(len(mel))
         return encode(mel)
 
-    monkeypatch.setattr(digits.engine, "encode", counted)
-    stream = digits.segments(noise(95.0), language="en", no_speech_threshold=None, **QUICK)
+    monkeypatch.setattr(babbler.engine, "encode", counted)
+    stream = babbler.segments(noise(95.0), language="en", no_speech_threshold=None, **QUICK)
     assert encoded == []
     assert (stream.position, stream.duration, stream.language) == (0.0, 95.0, "en")
     next(stream)
@@ -114,12 +114,12 @@ def test_segments_are_decoded_only_as_they_are_asked_for(digits: Model, monkeypa
     assert len(encoded) > 3
 
 
-def test_a_stream_that_was_begun_still_gives_the_whole_transcript(digits: Model) -> None:
+def test_a_stream_that_was_begun_still_gives_the_whole_transcript(babbler: Model) -> None:
     audio, options = noise(40.0), {"language": "en", "no_speech_threshold": None, **QUICK}
-    stream = digits.segments(audio, **options)
+    stream = babbler.segments(audio, **options)
     first = next(stream)
     transcript = stream.transcript()
-    assert transcript == digits.transcribe(audio, **options)
+    assert transcript == babbler.transcribe(audio, **options)
     assert transcript.segments[0] == first
     assert [segment.id for segment in transcript] == list(range(len(transcript)))
     assert stream.transcript() == transcript

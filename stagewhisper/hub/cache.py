@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewhisper.errors import HubError
-from stagewhisper.hub.known import EMBEDDED, embedded_path, known_models
+from stagewhisper.hub.known import EMBEDDED, EMBEDDED_FILES, embedded_is_complete, embedded_path, known_models
 from stagewhisper.hub.names import is_commit
 
 CONFIG = "config.json"
@@ -135,12 +135,10 @@ def _weight_files(folder: Path) -> tuple[str, ...]:
 
 
 def _embedded_row() -> CachedModel:
-    path = embedded_path()
-    return (
-        CachedModel(EMBEDDED, None, path, path.stat().st_size)
-        if path.is_file()
-        else CachedModel(EMBEDDED, None, None, 0)
-    )
+    if not embedded_is_complete():
+        return CachedModel(EMBEDDED, None, None, 0)
+    folder = embedded_path()
+    return CachedModel(EMBEDDED, None, folder, sum((folder / name).stat().st_size for name in EMBEDDED_FILES))
 
 
 def _row(name: str, repository: str, revisions: tuple[str, ...], cache: Path) -> CachedModel:

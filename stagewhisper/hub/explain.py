@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stagewhisper.errors import HubError
+from stagewhisper.hub.known import EMBEDDED
 from stagewhisper.hub.names import Wanted
 
 
@@ -19,12 +20,21 @@ def as_hub_errors(wanted: Wanted, endpoint: str) -> Iterator[None]:
         raise HubError(f"Cannot fetch the {wanted} from {endpoint}: {_reason(error, wanted, endpoint)}") from error
 
 
+def other_ways(wanted: Wanted) -> str:
+    """What to do where the hub cannot be reached: bring the model, or take the embedded one."""
+    return (
+        f"To get the model, run `stagewhisper models path {wanted.name}` on a machine with a network, copy the folder "
+        f"that it prints (`cp -rL`) and give it with `--model FOLDER`. The embedded model works now: "
+        f"`--model {EMBEDDED}`."
+    )
+
+
 def _reason(error: Exception, wanted: Wanted, endpoint: str) -> str:
     for link in _chain(error):
         reason = _http_reason(link, wanted, endpoint) or _disk_reason(link)
         if reason is not None:
             return reason
-    return f"{type(error).__name__}: {error}. Run it again. {_OTHER_WAYS}"
+    return f"{type(error).__name__}: {error}. Run it again. {other_ways(wanted)}"
 
 
 def _http_reason(error: BaseException, wanted: Wanted, endpoint: str) -> str | None:
@@ -40,21 +50,21 @@ def _http_reason(error: BaseException, wanted: Wanted, endpoint: str) -> str | N
     if isinstance(error, errors.RepositoryNotFoundError):
         return "there is no such repository, or it is private. Check the name, or log in with `hf auth login`."
     if isinstance(error, errors.HfHubHTTPError):
-        return _status_reason(error.response.status_code)
+        return _status_reason(error.response.status_code, wanted)
     if isinstance(error, transport):
         what = str(error) or type(error).__name__
-        return f"the hub cannot be reached ({what}). Check the network and the proxy. {_OTHER_WAYS}"
+        return f"the hub cannot be reached ({what}). Check the network and the proxy. {other_ways(wanted)}"
     return None
 
 
-def _status_reason(status: int) -> str:
+def _status_reason(status: int, wanted: Wanted) -> str:
     remedies = {
         401: "it refused the access token. Log in with `hf auth login`.",
         403: "access is forbidden. Give an access token that may read this repository: `hf auth login`.",
         404: "the hub does not know this address. Check the name and the endpoint.",
         429: "too many requests came from here. Wait some minutes and run it again.",
     }
-    trouble = f"the hub is in trouble. Run it again later. {_OTHER_WAYS}"
+    trouble = f"the hub is in trouble. Run it again later. {other_ways(wanted)}"
     return f"{remedies.get(status, trouble)} (HTTP status {status})"
 
 
@@ -75,6 +85,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-_OTHER_WAYS = "A model folder copied from another machine works too; `digits` needs no download."

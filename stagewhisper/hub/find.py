@@ -8,6 +8,7 @@ from pathlib import Path
 from stagewhisper.errors import HubError
 from stagewhisper.hub.cache import cache_folder, has_vocabulary, missing_files, present_files, snapshot_folder
 from stagewhisper.hub.download import Source, checked_endpoint, fetch
+from stagewhisper.hub.explain import other_ways
 from stagewhisper.hub.names import Wanted, parse_name
 from stagewhisper.hub.verification import damaged_files, read_stamp
 
@@ -139,11 +140,7 @@ def _without_network(wanted: Wanted, copy: Copy | None, cache: Path) -> Path:
         missing = [f"{copy.folder / name} is missing" for name in copy.missing]
         damaged = [f"{copy.folder / name} is damaged" for name in copy.damaged]
         state = f"cannot be used: {', '.join((*missing, *damaged))}"
-    raise HubError(
-        f"The {wanted} {state}, and requests are forbidden (offline). Run `stagewhisper models path "
-        f"{wanted.name}` while connected, or copy the folder from a connected machine and give it with "
-        f"`--model FOLDER`. The embedded model works at once: `--model digits`."
-    )
+    raise HubError(f"The {wanted} {state}, and requests are forbidden (offline). {other_ways(wanted)}")
 
 
 def _stand_in(wanted: Wanted, copy: Copy | None, cache: Path) -> Path | None:

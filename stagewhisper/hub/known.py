@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-EMBEDDED = "digits"
+EMBEDDED = "nano"
+EMBEDDED_FILES = ("config.json", "generation_config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,17 @@ def known_by_name(name: str) -> KnownModel | None:
 
 
 def embedded_path() -> Path:
-    """Where the embedded model's `.pt` file lies in the installed package."""
-    return Path(__file__).parents[1] / "assets" / "digits.pt"
+    """The embedded model's folder in the installed package."""
+    return Path(__file__).parents[1] / "assets" / EMBEDDED
+
+
+def embedded_is_complete() -> bool:
+    """Whether the installed package has all files of the embedded model."""
+    return all((embedded_path() / name).is_file() for name in EMBEDDED_FILES)
 
 
 _KNOWN = (
-    KnownModel(EMBEDDED, None, None, "spoken English digits only, inside the package: needs no download"),
+    KnownModel(EMBEDDED, None, None, "short phrases in en, es, de, fr; inside the package: needs no download"),
     KnownModel(
         "tiny",
         "openai/whisper-tiny",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewhisper.errors import HubError
-from stagewhisper.hub.known import EMBEDDED, embedded_path, known_by_name, known_models
+from stagewhisper.hub.known import EMBEDDED, embedded_is_complete, embedded_path, known_by_name, known_models
 
 # The hub's own rule (huggingface_hub.utils.validate_repo_id), with an owner required.
 _REPOSITORY = re.compile(
@@ -77,7 +77,7 @@ def _one_revision(name: str, at: str, revision: str | None) -> str | None:
 def _embedded(revision: str | None) -> Path:
     if revision:
         raise HubError(f"The model {EMBEDDED!r} is part of the package and has no revision {revision!r}. Leave it out.")
-    if not embedded_path().is_file():
+    if not embedded_is_complete():
         raise HubError(f"The embedded model {EMBEDDED!r} is missing from this installation. Install the package again.")
     return embedded_path()
 

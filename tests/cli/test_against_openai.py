@@ -11,7 +11,6 @@ import pytest
 from stagewhisper.audio import load_audio
 from stagewhisper.cli import main
 
-DIGITS = Path(__file__).parents[2] / "stagewhisper" / "assets" / "digits.pt"
 openai = importlib.import_module("whisper.transcribe")
 
 
@@ -38,9 +37,11 @@ def run_openai(monkeypatch):
         "--task translate --language English --initial_prompt two --condition_on_previous_text False -f tsv",
     ],
 )
-def test_the_files_equal_those_of_openai_whispers_program(options, run_openai, audio_dir, tmp_path, cache_dir, capsys):
+def test_the_files_equal_those_of_openai_whispers_program(
+    options, run_openai, nano_pt, audio_dir, tmp_path, cache_dir, capsys
+):
     names = ["fsdd/0_george_0.wav", "multilingual/leopard-de.wav"]
-    arguments = [*(str(audio_dir / name) for name in names), *options.split(), "--model", str(DIGITS)]
+    arguments = [*(str(audio_dir / name) for name in names), *options.split(), "--model", str(nano_pt)]
     # Without fallback, since draws come from another random generator.
     arguments += ["--temperature_increment_on_fallback", "None", "--threads", "1"]
     run_openai(*arguments, "--output_dir", str(tmp_path / "openai"))
@@ -52,15 +53,17 @@ def test_the_files_equal_those_of_openai_whispers_program(options, run_openai, a
     assert written == expected
 
 
-def test_verbose_lines_equal_those_of_openai_whispers_program(run_openai, audio_dir, tmp_path, cache_dir, capsys):
+def test_verbose_lines_equal_those_of_openai_whispers_program(
+    run_openai, nano_pt, audio_dir, tmp_path, cache_dir, capsys
+):
     name = str(audio_dir / "longform" / "sonnet-1.mp3")
-    arguments = [name, "--model", str(DIGITS), "--verbose", "True", "--language", "en", "--beam_size", "None"]
+    arguments = [name, "--model", str(nano_pt), "--verbose", "True", "--language", "en", "--beam_size", "None"]
     arguments += ["--temperature_increment_on_fallback", "None", "--threads", "1", "--output_format", "txt"]
     run_openai(*arguments, "--output_dir", str(tmp_path / "openai"))
     expected = capsys.readouterr().out
     assert main([*arguments, "--output_dir", str(tmp_path / "ours"), "--model_dir", str(cache_dir)]) == 0
     assert capsys.readouterr().out == expected
-    assert expected.count(" --> ") > 3
+    assert expected.count(" --> ") > 1
 
 
 def _content(path, score=float):

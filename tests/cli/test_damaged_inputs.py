@@ -8,8 +8,7 @@ from stagewhisper.audio import load_audio
 from tests.damaged_audio import KINDS, damaged_inputs
 from tests.damaged_calls import faults, outcome, transcribe, transcript_path
 from tests.encoded_audio import encode
-
-SPEECH = Path(__file__).parents[2] / "samples" / "seven.wav"
+from tests.sample import SAMPLE
 
 
 def test_good_recordings_are_done_and_bad_ones_reported_in_one_call(tmp_path: Path, cache_dir: Path) -> None:
@@ -27,7 +26,7 @@ def test_good_recordings_are_done_and_bad_ones_reported_in_one_call(tmp_path: Pa
 
 
 def _good_recordings(folder: Path) -> list[Path]:
-    samples = np.asarray(load_audio(SPEECH))
+    samples = np.asarray(load_audio(SAMPLE))
     paths = [folder / f"good-{file_type}.{file_type}" for file_type in ("wav", "flac", "mp3")]
     for path in paths:
         path.write_bytes(encode(samples, path.suffix[1:]))

@@ -1,6 +1,7 @@
 """`stagewhisper evaluate` with the embedded model, on the recording that comes with the project."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,15 +13,18 @@ import stagewhisper
 from stagewhisper.cli import main
 from stagewhisper.evaluation import evaluate, load_dataset
 from stagewhisper.hub.known import EMBEDDED
+from tests.sample import SAMPLE, SAMPLE_TEXT
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "seven.wav"
-QUICK = ["--model", EMBEDDED, "--threads", "1", "--beam-size", "None", "--offline"]
-TEXTS = {"right.wav": "Seven.", "wrong.wav": "eight", "short.wav": "seven stop"}
+QUICK = ["--model", EMBEDDED, "--threads", "1", "--beam-size", "None", "--normalizer", "basic", "--offline"]
+WRONG = re.sub(r"\w+", "xyz", SAMPLE_TEXT)
+TEXTS = {"right.wav": SAMPLE_TEXT, "wrong.wav": WRONG, "short.wav": f"{SAMPLE_TEXT} stop"}
+N_WORDS = len(SAMPLE_TEXT.split())
+N_REFERENCE = 3 * N_WORDS + 1
 
 
 @pytest.fixture
 def manifest(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three copies of the sample, the first with its text, in the working directory."""
+    """Three copies of the sample, in the working directory, with its text, another, and one word too many."""
     monkeypatch.setenv("STAGEWHISPER_CACHE", str(cache_dir))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -44,20 +48,21 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 
 
 def test_the_table_has_the_error_rate_of_all_clips(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The model writes "Seven." three times: right, 1 substitution, 1 deletion; 2 errors of 4 words.
+    # The model writes the sample's words three times: all right, all substituted, one deleted.
     assert main(["evaluate", str(manifest), *QUICK, "--language", "en"]) == 0
     lines = lines_of(capsys)
     assert lines[0][:2] == ["clips", "WER"]
-    assert lines[1][:4] == ["all", "3", "50.00", "%"]
-    assert lines[1][-4:-1] == ["1", "1", "0"]
-    assert lines[2][:5] == ["language", "en", "3", "50.00", "%"]
+    wer = f"{100 * (N_WORDS + 1) / N_REFERENCE:.2f}"
+    assert lines[1][:4] == ["all", "3", wer, "%"]
+    assert lines[1][-4:-1] == [str(N_WORDS), "1", "0"]
+    assert lines[2][:5] == ["language", "en", "3", wer, "%"]
 
 
 def test_the_file_has_the_numbers_that_the_library_gives(manifest: Path, cache_dir: Path) -> None:
     assert main(["evaluate", str(manifest), *QUICK, "--json", "out.json", "--temperature", "0"]) == 0
     document = json.loads(Path("out.json").read_text(encoding="utf-8"))
     model = stagewhisper.load(EMBEDDED, threads=1, cache_dir=cache_dir)
-    found = evaluate(model, load_dataset(manifest)).to_dict()
+    found = evaluate(model, load_dataset(manifest), normalizer="basic").to_dict()
     for measure in ("wer", "cer", "language", "timing", "silence", "n_five_gram_insertions"):
         assert document["summary"][measure] == found["summary"][measure]
     assert [clip["diff"] for clip in document["clips"]] == [clip["diff"] for clip in found["clips"]]
@@ -78,7 +83,7 @@ def test_the_page_has_the_sound_of_clips(manifest: Path) -> None:
 def test_a_clip_that_cannot_be_read_is_reported_and_the_rest_is_done(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write([{"audio": "none.wav", "text": "x"}, {"audio": "right.wav", "text": "seven"}])
+    write([{"audio": "none.wav", "text": "x"}, {"audio": "right.wav", "text": SAMPLE_TEXT}])
     assert main(["evaluate", str(manifest), *QUICK, "--json", "out.json"]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("stagewhisper: error: There is no file 'none.wav'")
@@ -89,11 +94,12 @@ def test_a_clip_that_cannot_be_read_is_reported_and_the_rest_is_done(
 def test_an_earlier_run_is_a_reference(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(manifest), *QUICK, "--json", "earlier.json"]) == 0
     earlier = json.loads(Path("earlier.json").read_text())
-    earlier["clips"][1]["hypothesis"] = "eight"  # better than what the model writes
+    earlier["clips"][1]["hypothesis"] = WRONG  # better than what the model writes
     Path("earlier.json").write_text(json.dumps(earlier))
     capsys.readouterr()
     assert main(["evaluate", str(manifest), *QUICK, "--reference", "earlier.json"]) == 0
-    assert f"QoI 66.7: no worse than {EMBEDDED} (WER 25.00 %) on 2 of 3 clips" in capsys.readouterr().out
+    wer = 100 / N_REFERENCE  # one word deleted
+    assert f"QoI 66.7: no worse than {EMBEDDED} (WER {wer:.2f} %) on 2 of 3 clips" in capsys.readouterr().out
 
 
 def test_a_second_model_is_a_reference(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,14 +11,14 @@ from stagewhisper.errors import HubError
 from stagewhisper.hub import CachedModel, KnownModel
 
 KNOWN = (
-    KnownModel("digits", None, None, "spoken digits"),
+    KnownModel("nano", None, None, "short phrases"),
     KnownModel("tiny", "openai/whisper-tiny", "c1", "39 M parameters"),
     KnownModel("large-v3", "openai/whisper-large-v3", "c2", "1550 M parameters"),
     KnownModel("large", "openai/whisper-large-v3", "c2", "the same as large-v3"),
     KnownModel("base", "openai/whisper-base", "c3", "74 M parameters"),
 )
 CACHED = (
-    CachedModel("digits", None, Path("/package/digits.pt"), 2_000_000),
+    CachedModel("nano", None, Path("/package/nano"), 2_000_000),
     CachedModel("tiny", "openai/whisper-tiny", None, 0),
     CachedModel("large-v3", "openai/whisper-large-v3", Path("/cache/large-v3"), 3_087_000_000),
     CachedModel("base", "openai/whisper-base", None, 1_000),
@@ -52,7 +52,7 @@ def asked(monkeypatch):
 def test_the_list_has_every_known_name_and_what_else_is_in_the_cache(asked, capsys):
     assert main(["models", "list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "digits                   2 MB  spoken digits",
+        "nano                     2 MB  short phrases",
         "tiny                        -  39 M parameters",
         "large-v3              3087 MB  1550 M parameters",
         "large                 3087 MB  the same as large-v3",
@@ -69,9 +69,9 @@ class _Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("columns", "lines"),
     [
-        (60, ["digits          2 MB  spoken digits", "large        3087 MB  the same as large-v3"]),
-        (40, ["digits          2 MB", "    spoken digits", "    the same as large-v3"]),
-        (30, ["digits          2 MB", "    the same as large-v3"]),
+        (60, ["nano            2 MB  short phrases", "large        3087 MB  the same as large-v3"]),
+        (40, ["nano            2 MB", "    short phrases", "    the same as large-v3"]),
+        (30, ["nano            2 MB", "    the same as large-v3"]),
     ],
 )
 def test_the_list_fits_a_narrow_terminal(asked, monkeypatch, columns, lines):
@@ -86,21 +86,21 @@ def test_the_list_fits_a_narrow_terminal(asked, monkeypatch, columns, lines):
 
 
 def test_a_long_description_is_folded_under_itself(asked, monkeypatch):
-    model = KnownModel("digits", None, None, "spoken digits and nothing else in the world")
+    model = KnownModel("nano", None, None, "short phrases and nothing else in the world")
     monkeypatch.setattr(sys.modules["stagewhisper.hub"], "known_models", lambda: (model,))
     monkeypatch.setattr(sys, "stdout", terminal := _Terminal())
     monkeypatch.setenv("COLUMNS", "48")
     main(["models", "list"])
     assert terminal.getvalue().splitlines()[:2] == [
-        "digits        2 MB  spoken digits and nothing",
-        "                    else in the world",
+        "nano        2 MB  short phrases and nothing",
+        "                  else in the world",
     ]
 
 
 def test_the_list_as_json_has_repository_revision_path_and_size(asked, capsys):
     assert main(["models", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == ["digits", "tiny", "large-v3", "large", "base", "someone/fine-tune"]
+    assert list(rows) == ["nano", "tiny", "large-v3", "large", "base", "someone/fine-tune"]
     assert rows["tiny"]["path"] is None
     assert rows["large"] == {
         "name": "large",

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import whisper
 
-import stagewhisper
 from stagewhisper import Model
 from stagewhisper.audio import load_audio
-from stagewhisper.hub import find_model
 from tests.logits import load_oracle
 from tests.transcripts import SeededDraw, assert_equals_openai, seed_draws
 
@@ -40,15 +38,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def digits(cache_dir: Path) -> Model:
-    """The embedded, trained model."""
-    return stagewhisper.load("digits", cache_dir=cache_dir)
-
-
-@pytest.fixture(scope="module")
-def digits_oracle() -> whisper.Whisper:
+def nano_oracle(nano_pt: Path) -> whisper.Whisper:
     """openai-whisper's model with the same weights."""
-    return load_oracle(find_model("digits"))
+    return load_oracle(nano_pt)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +51,7 @@ def spoken_digits(audio_dir: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sonnet(audio_dir: Path) -> np.ndarray:
-    """Fifty seconds of verse, which the model takes for digits: two windows and more."""
+    """Fifty seconds of verse, for which the model has few words: two windows and more."""
     return load_audio(audio_dir / "longform" / "sonnet-1.mp3")
 
 
@@ -72,34 +64,35 @@ def noise() -> np.ndarray:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_short_recordings_equal_openai_whisper(
-    digits: Model, digits_oracle: whisper.Whisper, audio_dir: Path, name: str
+    nano: Model, nano_oracle: whisper.Whisper, audio_dir: Path, name: str
 ) -> None:
-    assert assert_equals_openai(digits, digits_oracle, load_audio(audio_dir / name), temperature=0.0)["text"]
+    assert assert_equals_openai(nano, nano_oracle, load_audio(audio_dir / name), temperature=0.0)["text"]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_one_window_equals_openai_whisper(
-    digits: Model, digits_oracle: whisper.Whisper, spoken_digits: np.ndarray, name: str
+    nano: Model, nano_oracle: whisper.Whisper, spoken_digits: np.ndarray, name: str
 ) -> None:
-    assert_equals_openai(digits, digits_oracle, spoken_digits, **({"language": "en"} | GREEDY | OPTIONS[name]))
+    assert_equals_openai(nano, nano_oracle, spoken_digits, **({"language": "en"} | GREEDY | OPTIONS[name]))
 
 
 @pytest.mark.parametrize(
     "name", ["greedy", "no conditioning", "carried prompt", "carried prompt that leaves no room", "no timestamps"]
 )
 def test_several_windows_equal_openai_whisper(
-    digits: Model, digits_oracle: whisper.Whisper, sonnet: np.ndarray, name: str
+    nano: Model, nano_oracle: whisper.Whisper, sonnet: np.ndarray, name: str
 ) -> None:
-    result = assert_equals_openai(digits, digits_oracle, sonnet, language="en", **(GREEDY | OPTIONS[name]))
+    result = assert_equals_openai(nano, nano_oracle, sonnet, language="en", **(GREEDY | OPTIONS[name]))
     assert len({segment["seek"] for segment in result["segments"]}) > 1
 
 
-def test_the_default_fallback_equals_openai_whisper(
-    digits: Model, digits_oracle: whisper.Whisper, sonnet: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_fallback_through_the_default_temperatures_equals_openai_whisper(
+    nano: Model, nano_oracle: whisper.Whisper, sonnet: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed_draws(monkeypatch)
     options = {"language": "en", "beam_size": 2, "best_of": 2, "sample_len": 6, "no_speech_threshold": None}
-    result = assert_equals_openai(digits, digits_oracle, sonnet[: 12 * 16_000], **options)
+    options |= {"logprob_threshold": -0.05}  # no model that knows few words is so sure of verse
+    result = assert_equals_openai(nano, nano_oracle, sonnet[: 12 * 16_000], **options)
     assert max(segment["temperature"] for segment in result["segments"]) > 0
 
 
@@ -114,40 +107,40 @@ def test_noise_on_random_weights_equals_openai_whisper(
 
 
 def test_a_seed_is_openai_whispers_draw_with_that_seed(
-    digits: Model, digits_oracle: whisper.Whisper, spoken_digits: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    nano: Model, nano_oracle: whisper.Whisper, sonnet: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed_draws(monkeypatch)
-    texts = set()
+    verse, texts = sonnet[: 12 * 16_000], set()
     for seed in range(3):
         monkeypatch.setattr(SeededDraw, "seed", seed)
         options = {"temperature": 1.0, "sample_len": 16, "language": "en"}
-        ours = digits.transcribe(spoken_digits, seed=seed, **options)
-        assert ours.text == whisper.transcribe(digits_oracle, spoken_digits.copy(), fp16=False, **options)["text"]
+        ours = nano.transcribe(verse, seed=seed, **options)
+        assert ours.text == whisper.transcribe(nano_oracle, verse.copy(), fp16=False, **options)["text"]
         texts.add(ours.text)
     assert len(texts) > 1
 
 
 @pytest.mark.parametrize("clips", ["2,999", [2.0, 1e300], "2,9,30,60", "2,9,20"])
-def test_a_clip_that_reaches_past_the_end_stops_there(digits: Model, spoken_digits: np.ndarray, clips: Any) -> None:
+def test_a_clip_that_reaches_past_the_end_stops_there(nano: Model, spoken_digits: np.ndarray, clips: Any) -> None:
     # openai-whisper goes on for ever there: its window has a negative length.
-    found = digits.transcribe(spoken_digits, clip_timestamps=clips, **GREEDY)
-    assert found == digits.transcribe(spoken_digits, clip_timestamps="2", **GREEDY)
+    found = nano.transcribe(spoken_digits, clip_timestamps=clips, **GREEDY)
+    assert found == nano.transcribe(spoken_digits, clip_timestamps="2", **GREEDY)
     assert found.text
 
 
-def test_a_clip_behind_the_end_holds_nothing(digits: Model, spoken_digits: np.ndarray) -> None:
-    assert len(digits.transcribe(spoken_digits, clip_timestamps="100,200", language="en", **GREEDY)) == 0
+def test_a_clip_behind_the_end_holds_nothing(nano: Model, spoken_digits: np.ndarray) -> None:
+    assert len(nano.transcribe(spoken_digits, clip_timestamps="100,200", language="en", **GREEDY)) == 0
 
 
-def test_segments_of_clips_lie_inside_them(digits: Model, spoken_digits: np.ndarray) -> None:
-    found = digits.transcribe(spoken_digits, clip_timestamps="0.5,2.25,4,6", language="en", **GREEDY)
+def test_segments_of_clips_lie_inside_them(nano: Model, spoken_digits: np.ndarray) -> None:
+    found = nano.transcribe(spoken_digits, clip_timestamps="0.5,2.25,4,6", language="en", **GREEDY)
     assert {segment.seek for segment in found} <= {*range(50, 225), *range(400, 600)}
     assert min(segment.seek for segment in found) == 50
     assert max(segment.seek for segment in found) >= 400
 
 
-def test_progress_reaches_the_end_even_where_nothing_is_spoken(digits: Model) -> None:
+def test_progress_reaches_the_end_even_where_nothing_is_spoken(nano: Model) -> None:
     silence = np.zeros(35 * 16_000, np.float32)
-    stream = digits.segments(silence, language="en", no_speech_threshold=0.0, logprob_threshold=None, **GREEDY)
+    stream = nano.segments(silence, language="en", no_speech_threshold=0.0, logprob_threshold=None, **GREEDY)
     assert list(stream) == []
     assert stream.position == stream.duration == 35.0
