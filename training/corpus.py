@@ -1,18 +1,21 @@
 """Utterances on disk, ready to be drawn: log power spectra in one flat file, all else as JSON lines beside it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stagewhisper.atomic import writing_atomically
+from stagewhisper.errors import DataSetError
 from stagewhisper.mel import log_mel
 
 N_MELS = 80
 FRAMES_PER_SECOND = 100
-_EMPTY_FRAME = -10.0  # log10 of the least power that Whisper's spectrogram knows
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,10 @@ class Utterance:
 
 
 class CorpusWriter:
-    """Writes `name.mels` and `name.jsonl` in a folder, utterance by utterance."""
+    """Appends utterances to a part of a corpus; see `writing_corpus`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._mels = (folder / f"{name}.mels").open("wb")
-        self._lines = (folder / f"{name}.jsonl").open("w")
+    def __init__(self, mels: BinaryIO, lines: TextIO) -> None:
+        self._mels, self._lines = mels, lines
         self.n_utterances = 0
 
     def add(self, about: Description, samples: NDArray[np.float32]) -> None:
@@ -67,22 +68,37 @@ class CorpusWriter:
         self._lines.write(json.dumps({**asdict(about), "n_frames": len(log_power)}, ensure_ascii=False) + "\n")
         self.n_utterances += 1
 
-    def close(self) -> None:
-        """Finish both files."""
-        self._mels.close()
-        self._lines.close()
+
+@contextmanager
+def writing_corpus(folder: Path, name: str) -> Iterator[CorpusWriter]:
+    """A writer of the part `name`: `name.mels` and `name.jsonl` are there when the block ends, and only then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{name}.mels.partial"
+    try:
+        with writing_atomically(folder / f"{name}.jsonl") as lines:
+            with unfinished.open("wb") as mels:
+                yield CorpusWriter(mels, lines)
+            unfinished.replace(folder / f"{name}.mels")
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def read_corpus(folder: Path, names: list[str] | None = None) -> list[Utterance]:
-    """All utterances of a folder, or of the named parts; the sound stays on disk until it is used."""
+def read_corpus(folder: Path, names: Sequence[str] | None = None) -> list[Utterance]:
+    """All utterances of a folder, or of the named parts; the sound stays on disk until it is used.
+
+    Raises:
+        DataSetError: there is no corpus, or not the named part.
+    """
     paths = sorted(folder.glob("*.jsonl")) if names is None else [folder / f"{name}.jsonl" for name in names]
+    missing = [path for path in paths if not path.is_file()] if paths else [folder / "*.jsonl"]
+    if missing:
+        raise DataSetError(f"No corpus at {missing[0]}. training/make_nano shows which commands write one.")
     return [utterance for path in paths for utterance in _read(path)]
 
 
 def log_power_of(samples: NDArray[np.float32]) -> NDArray[np.float16]:
     """Log10 of the mel power, "n_frames n_mels"; an even number of frames, so that it ends with an encoder position."""
-    odd = len(samples) % 320
-    padded = np.pad(samples, (0, (320 - odd) % 320)).astype(np.float32)
+    padded = np.pad(samples, (0, -len(samples) % 320)).astype(np.float32)
     return np.ascontiguousarray((log_mel(padded, n_mels=N_MELS) * 4 - 4).T).astype(np.float16)
 
 
@@ -107,7 +123,7 @@ def with_limits(about: Description, samples: NDArray[np.float32]) -> Description
 def _read(path: Path) -> Iterator[Utterance]:
     mels = np.memmap(path.with_suffix(".mels"), np.float16, "r").reshape(-1, N_MELS)
     first = 0
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         fields = json.loads(line)
         n_frames = fields.pop("n_frames")
         for name in ("word_times", "phoneme_times", "phonemes"):

@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from stagewhisper.errors import EngineError
+
 # Constants of speak_lib.h.
 _SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
 _RATE, _PITCH, _RANGE, _WORD_GAP = 1, 3, 4, 7
@@ -19,20 +21,23 @@ _UTF8, _BY_CHARACTER, _END_PAUSE = 1, 1, 0x1000
 _END, _WORD, _PHONEME = 0, 1, 7
 _SEPARATED_BY_UNDERSCORES = ord("_") << 8
 _STRESS = "',%=|:;_"
+_PAUSE = "!"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that begins at `time` seconds; `text` is a phoneme's name or a word."""
+    """Something that begins at `time` seconds."""
 
     time: float
     text: str
+    """A phoneme's name without stress; "" for a word."""
     position: int = -1
+    """A word's first character in the text; -1 for a phoneme."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What was said, and when. `words` give their character position in the text; `phonemes` end with silence."""
+    """What was said, and when; among the phonemes is silence, whose name is ""."""
 
     samples: NDArray[np.int16]
     sample_rate: int
@@ -68,9 +73,11 @@ class _Library:
     def __init__(self) -> None:
         path = ctypes.util.find_library("espeak-ng")
         if path is None:
-            raise SystemExit("eSpeak NG's library is missing. On Debian: apt-get install espeak-ng libespeak-ng1")
+            raise EngineError("eSpeak NG's library is missing. On Debian: apt-get install espeak-ng")
         self.functions = ctypes.CDLL(path)
-        self.sample_rate = self.functions.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
+        self.sample_rate: int = self.functions.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
+        if self.sample_rate <= 0:
+            raise EngineError(f"eSpeak NG's library {path} does not start. Is its data there? Install espeak-ng-data.")
         self.chunks: list[NDArray[np.int16]] = []
         self.words: list[Mark] = []
         self.phonemes: list[Mark] = []
@@ -90,7 +97,7 @@ class _Library:
             if event.type == _WORD:
                 self.words.append(Mark(time, "", event.text_position - 1))
             elif event.type == _PHONEME:
-                self.phonemes.append(Mark(time, event.id.string.decode("utf-8", "ignore").strip(_STRESS)))
+                self.phonemes.append(Mark(time, _phoneme(event.id.string.decode("utf-8", "ignore"))))
             index += 1
         return 0
 
@@ -103,7 +110,11 @@ def _library() -> _Library:
 def speak(
     text: str, *, voice: str, words_per_minute: int = 165, pitch: int = 50, pitch_range: int = 50, word_gap: int = 0
 ) -> Speech:
-    """`text` spoken by `voice`, such as "en-us+f3". Pitch and its range go from 0 to 100; a gap is 10 ms."""
+    """`text` spoken by `voice`, such as "en-us+f3". Pitch and its range go from 0 to 100; a gap of 1 is 10 ms.
+
+    Raises:
+        EngineError: the library or the voice is missing.
+    """
     library = _set_voice(voice)
     library.chunks, library.words, library.phonemes = [], [], []
     for parameter, value in ((_RATE, words_per_minute), (_PITCH, pitch), (_RANGE, pitch_range), (_WORD_GAP, word_gap)):
@@ -116,19 +127,28 @@ def speak(
 
 
 def phonemes(text: str, *, voice: str) -> list[str]:
-    """The phonemes that `voice` would speak, without stress."""
+    """The phonemes that `voice` would speak, without stress and without pauses.
+
+    Raises:
+        EngineError: the library or the voice is missing.
+    """
     library = _set_voice(voice)
     remaining = ctypes.c_char_p(text.encode())
     spoken: list[str] = []
     while remaining.value:
         clause = library.functions.espeak_TextToPhonemes(ctypes.byref(remaining), _UTF8, _SEPARATED_BY_UNDERSCORES)
-        spoken += [name.strip(_STRESS) for name in clause.decode().replace(" ", "_").split("_")]
+        spoken += [_phoneme(name) for name in clause.decode().replace(" ", "_").split("_")]
     return [name for name in spoken if name]
+
+
+def _phoneme(name: str) -> str:
+    bare = name.strip(_STRESS)
+    return "" if bare == _PAUSE else bare
 
 
 @lru_cache(maxsize=1)
 def _set_voice(voice: str) -> _Library:
     library = _library()
     if library.functions.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise SystemExit(f"eSpeak NG has no voice {voice!r}. This recipe was made with eSpeak NG 1.51.")
+        raise EngineError(f"eSpeak NG has no voice {voice!r}. This recipe was made with eSpeak NG 1.51.")
     return library

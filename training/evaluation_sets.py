@@ -8,20 +8,23 @@ import argparse
 import json
 import shutil
 import wave
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import worn
+from stagewhisper.audio import SAMPLE_RATE
+from training.command import run
 from training.corpus import Description
-from training.recordings import noise
+from training.grammar.lexicon import LANGUAGES
+from training.noise import noise
+from training.recordings import of_source, read_manifest
 from training.splits import held_out_speakers
 from training.synthesise import speak_with_espeak, speak_with_others
-from training.voices import HELD_OUT_OTHER_VOICES, LANGUAGES
+from training.voices import HELD_OUT_OTHER_VOICES
+from training.wear import worn
 
 N_SYNTHETIC = 150
 N_SILENT = 100
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("audio", type=Path)
     arguments = parser.parse_args()
+    entries = read_manifest(arguments.audio)  # first, since it fails at once where the folder is a wrong one
     folder = arguments.work / "evaluation"
     if folder.exists():
         shutil.rmtree(folder)
@@ -42,36 +46,37 @@ def main() -> None:
     _write_other_voices(folder)
     _write_silence(folder)
     _write_long(folder)
-    _write_strangers(folder, arguments.audio)
+    _write_strangers(folder, arguments.audio, entries)
     for manifest in sorted(folder.glob("*/manifest.jsonl")):
-        print(f"{manifest.parent.name}: {len(manifest.read_text().splitlines())} clips")
+        print(f"{manifest.parent.name}: {len(manifest.read_text(encoding='utf-8').splitlines())} clips")
 
 
-@dataclass
 class _Set:
     """A data set being written."""
 
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.lines: list[dict[str, Any]] = []
+        folder.mkdir(parents=True)
 
     def add(self, samples: NDArray[np.float32], **fields: object) -> None:
+        """Write a clip, and a line of the manifest with these fields."""
         name = f"{len(self.lines):03d}.wav"
         with wave.open(str(self.folder / name), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(16_000)
+            file.setframerate(SAMPLE_RATE)
             file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
         self.link(name, **fields)
 
     def link(self, audio: str, **fields: object) -> None:
+        """Name a recording that lies elsewhere."""
         self.lines.append({"audio": audio, "subset": self.folder.name, **fields})
 
     def close(self) -> None:
+        """Write the manifest."""
         lines = (json.dumps(line, ensure_ascii=False) for line in self.lines)
-        (self.folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+        (self.folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_synthetic(folder: Path, language: str) -> None:
@@ -81,12 +86,8 @@ def _write_synthetic(folder: Path, language: str) -> None:
     translate = _Set(folder / f"translate-{language}") if language != "en" else None
     for about, samples in speak_with_espeak(rng, N_SYNTHETIC, [], held_out=True, languages=(language,)):
         about, samples = _with_margins(about, worn(samples, rng), rng)
-        common = {
-            "language": language,
-            "speaker": about.speaker,
-            "start": round(about.start, 2),
-            "end": round(about.end, 2),
-        }
+        start, end = round(about.start, 2), round(about.end, 2)
+        common = {"language": language, "speaker": about.speaker, "start": start, "end": end}
         transcribe.add(samples, text=about.text, **common)
         if translate is not None:
             translate.add(samples, text=about.translation, task="translate", **common)
@@ -98,10 +99,10 @@ def _with_margins(
     about: Description, samples: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[Description, NDArray[np.float32]]:
     """The clip with up to half a second of silence before and after it, and faint noise all over."""
-    before, after = (int(rng.uniform(0, 0.5) * 16_000) for _ in range(2))
+    before, after = (int(rng.uniform(0, 0.5) * SAMPLE_RATE) for _ in range(2))
     padded = np.pad(samples, (before, after))
     hiss = rng.standard_normal(len(padded)) * 10 ** rng.uniform(-4, -2.5)
-    shift = before / 16_000
+    shift = before / SAMPLE_RATE
     return replace(about, start=about.start + shift, end=about.end + shift), (padded + hiss).astype(np.float32)
 
 
@@ -118,7 +119,7 @@ def _write_silence(folder: Path) -> None:
     rng = np.random.default_rng(40)
     one = _Set(folder / "silence")
     for index in range(N_SILENT):
-        n_samples = int(rng.uniform(1, 30) * 16_000)
+        n_samples = int(rng.uniform(1, 30) * SAMPLE_RATE)
         samples = np.zeros(n_samples, np.float32) if index % 10 == 0 else noise(rng, n_samples)
         one.add(samples, text="", language="en")
     one.close()
@@ -135,28 +136,23 @@ def _write_long(folder: Path) -> None:
             pause = float(rng.uniform(0.4, 2.0))
             segments.append({"start": round(at + about.start, 2), "end": round(at + about.end, 2), "text": about.text})
             texts.append(about.text)
-            parts.append(np.pad(samples * 0.7, (0, int(pause * 16_000))))
-            at += len(parts[-1]) / 16_000
+            parts.append(np.pad(samples * 0.7, (0, int(pause * SAMPLE_RATE))))
+            at += len(parts[-1]) / SAMPLE_RATE
         one.add(np.concatenate(parts), text=" ".join(texts), language=language, segments=segments)
     one.close()
 
 
-def _write_strangers(folder: Path, audio: Path) -> None:
+def _write_strangers(folder: Path, audio: Path, entries: list[dict[str, Any]]) -> None:
     """Real people who were left out of training."""
-    entries = [json.loads(line) for line in (audio / "manifest.jsonl").read_text().splitlines()]
     strangers = held_out_speakers(entry["speaker"] for entry in entries if "speaker" in entry)
     for source in ("fsdd", "an4"):
         one = _Set(folder / source)
-        for entry in _of(entries, source, strangers):
-            one.link(
-                str((audio / entry["audio"]).resolve()), text=entry["text"], language="en", speaker=entry["speaker"]
-            )
+        for entry in of_source(entries, source):
+            if entry.get("speaker") in strangers:
+                path = (audio / entry["audio"]).resolve()
+                one.link(str(path), text=entry["text"], language="en", speaker=entry["speaker"])
         one.close()
 
 
-def _of(entries: Iterable[dict[str, Any]], source: str, speakers: set[str]) -> Iterable[dict[str, Any]]:
-    return (e for e in entries if e["audio"].startswith(f"{source}/") and e.get("speaker") in speakers)
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

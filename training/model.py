@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 PyTorch's own name for it
 
-N_TIMESTAMPS = 1501
+from training.vocabulary import N_TIMESTAMPS
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,14 @@ class Shape:
 class Output:
     """What one pass gives; all but `logits` teach and are gone after export."""
 
-    logits: Tensor  # n_judged n_rows, over the compact vocabulary, at the judged tokens
-    phoneme_logits: Tensor  # batch n_positions n_phonemes
-    ctc_logits: Tensor  # batch n_positions n_phonemes
-    alignment: Tensor  # n_heads batch n_tokens n_positions, log of the alignment heads' attention
+    logits: Tensor
+    """"n_judged n_rows", over the compact vocabulary, at the judged tokens."""
+    phoneme_logits: Tensor
+    """"batch n_positions n_phonemes"."""
+    ctc_logits: Tensor
+    """"batch n_positions n_phonemes"."""
+    alignment: Tensor
+    """"n_heads batch n_tokens n_positions": logarithm of the alignment heads' attention."""
 
 
 class Attention(nn.Module):
@@ -56,24 +60,25 @@ class Attention(nn.Module):
         self.value = nn.Linear(n_state, n_state)
         self.out = nn.Linear(n_state, n_state)
 
-    def forward(self, x: Tensor, source: Tensor | None = None, *, causal: bool = False) -> Tensor:
-        query, key, value = (part.float() for part in self.heads(x, x if source is None else source))
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        """Self-attention, "batch n n_state" as `x`."""
+        query, key, value = (part.float() for part in self._heads(x, x))
         # In float32 even under autocast: on a CPU the bfloat16 kernel's backward pass takes twice as long.
-        return self.joined(F.scaled_dot_product_attention(query, key, value, is_causal=causal))
+        return self._joined(F.scaled_dot_product_attention(query, key, value, is_causal=causal))
 
     def forward_with_weights(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the logarithm of the attention weights."""
-        query, key, value = self.heads(x, source)
+        """Cross-attention, and the logarithm of its weights, "batch n_heads n n_source"."""
+        query, key, value = self._heads(x, source)
         log_weights = (query @ key.mT * query.shape[-1] ** -0.5).log_softmax(-1)
-        return self.joined(log_weights.exp() @ value), log_weights
+        return self._joined(log_weights.exp() @ value), log_weights
 
-    def heads(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.split(self.query(x)), self.split(self.key(source)), self.split(self.value(source))
+    def _heads(self, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._split(self.query(x)), self._split(self.key(source)), self._split(self.value(source))
 
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], self.n_head, -1).transpose(1, 2)
 
-    def joined(self, x: Tensor) -> Tensor:
+    def _joined(self, x: Tensor) -> Tensor:
         projected: Tensor = self.out(x.transpose(1, 2).flatten(2))
         return projected
 
@@ -91,6 +96,7 @@ class Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(n_state)
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What follows on `x`, and with cross-attention to `source` the logarithm of its weights."""
         x = x + self.attn(self.attn_ln(x), causal=self.cross_attn is not None)
         log_weights = None
         if self.cross_attn is not None and self.cross_attn_ln is not None and source is not None:
@@ -100,6 +106,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
+    """Whisper's encoder, which may be given a part of a window."""
+
+    positional_embedding: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(shape.n_mels, shape.n_audio_state, 3, padding=1)
@@ -122,6 +132,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
+    """Whisper's decoder with the compact vocabulary."""
+
+    times: Tensor
+    multiplicity: Tensor
+
     def __init__(self, shape: Shape, n_used: int, n_unused: int) -> None:
         super().__init__()
         n_state = shape.n_text_state
@@ -180,7 +195,9 @@ class Nano(nn.Module):
 
     def cross_attention(self, mel: Tensor, offsets: Tensor, tokens: Tensor) -> Tensor:
         """ "n_layers batch n_heads n_tokens n_positions": how every head of the decoder looks at the audio."""
-        return self.decoder(tokens, self.encoder(mel, offsets), tokens < 0)[1].exp()
+        nowhere = torch.zeros_like(tokens, dtype=torch.bool)
+        attention: Tensor = self.decoder(tokens, self.encoder(mel, offsets), nowhere)[1]
+        return attention.exp()
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

@@ -1,12 +1,16 @@
 """The part of Whisper's vocabulary that the training texts use, numbered from 0 on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stagewhisper.tokenizer import Tokenizer, load_tokenizer
-from training.voices import LANGUAGES
+from training.corpus import Utterance
+from training.grammar.lexicon import LANGUAGES
+from training.grammar.prompts import plain
 
 N_VOCAB = 51_865
 N_TIMESTAMPS = 1501
+IGNORED = -100
+"""In the place of a row: nothing is judged here. PyTorch's own default."""
 
 
 class CompactVocabulary:
@@ -43,9 +47,9 @@ class CompactVocabulary:
             return self.used_tokens[row]
         return None if row == self.n_used else self.tokenizer.timestamp_begin + row - self.n_used - 1
 
-    def words(self, text: str) -> list[list[int]]:
-        """The rows of each word of `text`; together they are the whole text's, as no token of Whisper's spans a space."""
-        return [[self.row(token) for token in self.tokenizer.encode(f" {word}")] for word in text.split()]
+    def rows(self, text: str) -> list[int]:
+        """The rows of " " and `text`, word by word: no token of Whisper's goes on behind a space."""
+        return [self.row(token) for word in text.split() for token in self.tokenizer.encode(f" {word}")]
 
     def language_row(self, code: str) -> int:
         """The row of a language's token."""
@@ -54,19 +58,20 @@ class CompactVocabulary:
     def _special_tokens(self) -> list[int]:
         own = self.tokenizer
         languages = [own.languages[code] for code in LANGUAGES]
-        return [
-            own.eot,
-            own.sot,
-            own.transcribe,
-            own.translate,
-            own.sot_prev,
-            own.no_speech,
-            own.no_timestamps,
-            *languages,
-        ]
+        tasks = [own.transcribe, own.translate]
+        return [own.eot, own.sot, *tasks, own.sot_prev, own.no_speech, own.no_timestamps, *languages]
 
 
-def tokens_of(tokenizer: Tokenizer, texts: Iterable[str]) -> set[int]:
-    """Every token that occurs in the texts, each as its words are encoded alone."""
-    words = {word for text in texts for word in text.split()}
-    return {token for word in words for token in tokenizer.encode(f" {word}")}
+def vocabulary_of(utterances: Sequence[Utterance]) -> CompactVocabulary:
+    """A row for every token of the utterances' texts and translations, as they are and as a plain prompt has them."""
+    texts = [text for u in utterances for text in (u.about.text, u.about.translation) if text]
+    words = {word for text in texts for form in (text, plain(text)) for word in form.split()}
+    tokenizer = load_tokenizer(N_VOCAB)
+    return CompactVocabulary(token for word in words for token in tokenizer.encode(f" {word}"))
+
+
+def phoneme_ids_of(utterances: Sequence[Utterance]) -> dict[str, int]:
+    """A row for every phoneme of the utterances; 0 is silence, whose name is ""."""
+    names = {name for u in utterances for name in u.about.phonemes}
+    names |= {name for u in utterances for _, name in u.about.phoneme_times}
+    return {name: row for row, name in enumerate(["", *sorted(names - {""})])}

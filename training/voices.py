@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LANGUAGES = ("en", "es", "de", "fr")
-
 ACCENTS = {
     "en": (
         ("en-us", 0.5),
@@ -25,19 +23,22 @@ ACCENTS = {
 """eSpeak NG's voices by language, with how often each is drawn."""
 
 TRAINED_VARIANTS = (
-    "m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f3", "f5", "klatt", "klatt2", "klatt4", "Alex", "Alicia", "Andrea",
-    "Andy", "antonio", "belinda", "benjamin", "boris", "caleb", "david", "Denis", "Diogo", "ed", "edward", "Gene", "Gene2",
-    "grandma", "grandpa", "gustave", "Henrique", "Hugo", "iven", "iven2", "Jacky", "john", "kaukovalta", "Lee", "linda", "marcelo",
-    "Marco", "Mario", "max", "michael", "miguel", "mike", "Nguyen", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert",
-    "sandro", "shelby", "steph", "steph2", "travis", "Tweaky", "victor", "zac", "adam", "anika",
+    "m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f3", "f5", "klatt", "klatt2", "klatt4",
+    "Alex", "Alicia", "Andrea", "Andy", "antonio", "belinda", "benjamin", "boris", "caleb", "david", "Denis", "Diogo",
+    "ed", "edward", "Gene", "Gene2", "grandma", "grandpa", "gustave", "Henrique", "Hugo", "iven", "iven2", "Jacky",
+    "john", "kaukovalta", "Lee", "linda", "marcelo", "Marco", "Mario", "max", "michael", "miguel", "mike", "Nguyen",
+    "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert", "sandro", "shelby", "steph", "steph2", "travis",
+    "Tweaky", "victor", "zac", "adam", "anika",
 )  # fmt: skip
+"""eSpeak NG's variants, which change a voice's throat; the order is part of what a seed means."""
 HELD_OUT_VARIANTS = ("m7", "f4", "klatt3", "Annie", "aunty", "Michel", "steph3", "iven3")
 
-OTHER_VOICES = (
+TRAINED_OTHER_VOICES = (
     ("flite", "kal16"), ("flite", "awb"), ("flite", "slt"),
     ("festival", "kal_diphone"), ("festival", "cmu_us_slt_arctic_hts"),
 )  # fmt: skip
 HELD_OUT_OTHER_VOICES = (("flite", "rms"), ("festival", "ked_diphone"))
+"""(engine, voice) of those that speak English only."""
 
 
 @dataclass(frozen=True)

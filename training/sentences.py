@@ -1,0 +1,45 @@
+"""What the synthetic voices say: sentences of the grammar and, in English, a reader's; some are kept for evaluation."""
+
+import json
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.grammar import draw_meaning, render, translation
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What is to be said."""
+
+    text: str
+    language: str
+    translation: str | None = None
+    """The same in English, where the language is another and the meaning is known."""
+
+
+def draw_sentence(rng: np.random.Generator, language: str, free: Sequence[str], *, reserved: bool = False) -> Sentence:
+    """A sentence of the grammar, or now and then a free one; `reserved` ones are for evaluation alone."""
+    if free and language == "en" and rng.random() < 0.2:
+        return Sentence(free[int(rng.integers(len(free)))], "en")
+    draws = random.Random(int(rng.integers(1 << 62)))  # noqa: S311 nothing secret
+    while True:
+        meaning = draw_meaning(draws)
+        text = render(meaning, language, draws)
+        if is_reserved(text) == reserved:
+            return Sentence(text, language, None if language == "en" else translation(meaning))
+
+
+def is_reserved(text: str) -> bool:
+    """Whether a sentence is never trained on: one in twenty of those of three words and more."""
+    return len(text.split()) >= 3 and zlib.crc32(text.lower().encode()) % 20 == 0
+
+
+def read_sentences(manifest: Path) -> list[str]:
+    """The sentences of the `voices` recordings, each once."""
+    entries = (json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines())
+    return sorted({entry["text"] for entry in entries if entry["audio"].startswith("voices/") and entry["text"]})
