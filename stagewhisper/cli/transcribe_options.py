@@ -62,8 +62,8 @@ def add_model_options(group: argparse._ActionsContainer) -> None:
         "--model",
         default="turbo",
         metavar="NAME",
-        help="a name from `stagewhisper models list`, a hub's owner/name, or a path; nano is small, knows short phrases, "
-        "and needs no network (default: turbo)",
+        help="a name from `stagewhisper models list`, a hub's owner/name, or a path; nano is small, knows short "
+        "phrases, and needs no network (default: turbo)",
     )
     add_hub_options(group)
     group.add_argument("--engine", metavar="NAME", help="what runs the model (default: the fastest that is installed)")
