@@ -19,6 +19,8 @@ class Window:
 
     offset: int
     """The position in a window of 30 s at which it begins."""
+    n_heard: int
+    """Positions that the recording fills; behind them the mel is 0, see `_mel`."""
     spectrum: LogPower
     """Log power, "2·n_positions n_mels"."""
     phonemes: NDArray[np.int64]
@@ -65,7 +67,7 @@ def batch_of(windows: Sequence[Window], *, padding: int) -> Batch:
         focus[row, :n] = torch.tensor(window.script.focus)
         ctc[row, : len(window.ctc or ())] = torch.tensor(window.ctc or (), dtype=torch.long)
     return Batch(
-        mel=torch.from_numpy(_mel(np.stack([window.spectrum for window in windows]))),
+        mel=torch.from_numpy(_mel(np.stack([window.spectrum for window in windows]), [window.n_heard for window in windows])),
         offsets=torch.tensor([window.offset for window in windows]),
         tokens=tokens,
         targets=targets,
@@ -76,8 +78,14 @@ def batch_of(windows: Sequence[Window], *, padding: int) -> Batch:
     )
 
 
-def _mel(spectra: LogPower) -> LogPower:
-    """Whisper's log Mel, "batch n_mels n_frames", from "batch n_frames n_mels" of log power."""
+def _mel(spectra: LogPower, n_heard: Sequence[int]) -> LogPower:
+    """Whisper's log Mel, "batch n_mels n_frames", from "batch n_frames n_mels" of log power.
+
+    Behind the end of a recording it is 0, as openai/whisper fills its windows (`pad_or_trim`): not the silence that
+    one would expect, but a sound of middling loudness in all bands.
+    """
     highest = spectra.max(axis=(1, 2), keepdims=True)
     mel = (np.maximum(spectra, highest - 8) + 4) / 4
+    for window, n_positions in zip(mel, n_heard, strict=True):
+        window[2 * n_positions :] = 0
     return np.ascontiguousarray(mel.transpose(0, 2, 1), dtype=np.float32)

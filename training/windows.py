@@ -13,11 +13,12 @@ from training.batch import Batch, Window, batch_of
 from training.corpus import Utterance
 from training.kinds import N_POSITIONS, Kind
 from training.phoneme_labels import phonemes_by_position, phonemes_in_order
-from training.placement import place
+from training.placement import Placed, place
 from training.pools import pools_of
 from training.script import write_script
 from training.vocabulary import CompactVocabulary
 
+_FULL = 0.3  # share of windows that the recording fills to the end, with silence if need be
 _SILENT = 0.04  # share of windows without speech, beside those in which nothing fitted
 
 
@@ -56,8 +57,16 @@ class Windows:
         placed = [] if rng.random() < _SILENT else place(rng, pools, kind, language)
         return Window(
             offset,
+            self._n_heard(kind, placed),
             spectrum_of(rng, pools, kind, placed),
             phonemes_by_position(kind, placed, self.phoneme_ids),
             phonemes_in_order(placed, self.phoneme_ids),
             write_script(rng, self.vocabulary, pools, kind, placed, language=language, offset=offset),
         )
+
+    def _n_heard(self, kind: Kind, placed: Sequence[Placed]) -> int:
+        """Where the recording ends: with the window, or a little after its last word."""
+        last = placed[-1].last if placed else int(self.rng.integers(0, kind.n_positions))
+        if self.rng.random() < _FULL:
+            return kind.n_positions
+        return min(kind.n_positions, last + int(self.rng.integers(0, 40)))
