@@ -47,6 +47,8 @@ def ctc_loss(logits: Tensor, targets: Tensor, n_labels: Tensor) -> Tensor:
         n_labels: " batch"; -1 where the labels are not known.
     """
     known = n_labels >= 0
+    if not known.any():
+        return logits.new_zeros(())
     n_labels = n_labels[known]
     loss = F.ctc_loss(
         logits[known].float().log_softmax(-1).transpose(0, 1),
@@ -56,7 +58,7 @@ def ctc_loss(logits: Tensor, targets: Tensor, n_labels: Tensor) -> Tensor:
         reduction="none",
         zero_infinity=True,
     )
-    return (loss / n_labels.clamp(min=1)).sum() / known.sum().clamp(min=1)
+    return (loss / n_labels.clamp(min=1)).mean()
 
 
 def focus_loss(alignment: Tensor, focus: Tensor) -> Tensor:
