@@ -67,7 +67,9 @@ def batch_of(windows: Sequence[Window], *, padding: int) -> Batch:
         focus[row, :n] = torch.tensor(window.script.focus)
         ctc[row, : len(window.ctc or ())] = torch.tensor(window.ctc or (), dtype=torch.long)
     return Batch(
-        mel=torch.from_numpy(_mel(np.stack([window.spectrum for window in windows]), [window.n_heard for window in windows])),
+        mel=torch.from_numpy(
+            _mel(np.stack([window.spectrum for window in windows]), [window.n_heard for window in windows])
+        ),
         offsets=torch.tensor([window.offset for window in windows]),
         tokens=tokens,
         targets=targets,

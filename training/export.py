@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--run", default="run", help="name of the folder that training.train wrote")
+    parser.add_argument("--to", default="export", help="name of the folder for the checkpoints")
     arguments = parser.parse_args()
     model, vocabulary, phoneme_ids = load_model(arguments.work / arguments.run)
     utterances = read_corpus(arguments.work / "corpus", ["espeak-all-0"])
@@ -36,7 +37,7 @@ def main() -> None:
         print(f"layer {layer}: " + " ".join(f"{share:.3f}" for share in row))
     heads = find_alignment_heads(scores)
     weights = whisper_weights(model, vocabulary)
-    folder = arguments.work / "export"
+    folder = arguments.work / arguments.to
     folder.mkdir(exist_ok=True)
     save_openai(folder / "nano.pt", model.shape, weights)
     save_huggingface(folder / "nano", model.shape, weights, vocabulary.tokenizer, alignment_heads=heads)
