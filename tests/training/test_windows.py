@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("num2words", reason="the grammar of training writes numbers with num2words")
 
 from tests.training.made_up import english, noise, utterance
-from training.batch import Batch, Window
+from training.batch import Batch, Window, batch_of
 from training.corpus import Utterance
 from training.grammar.prompts import plain
 from training.kinds import N_POSITIONS, Kind
@@ -80,10 +80,23 @@ def test_a_batch_has_the_shapes_that_the_model_wants(kind: Kind):
     assert batch.tokens.shape[1] <= 448
 
 
-def test_the_spectrum_is_within_whispers_range_of_the_loudest_moment():
-    mel = windows().batch(SHORT).mel
-    assert mel.dtype == torch.float32
-    assert (mel.amax((1, 2)) - mel.amin((1, 2)) <= 2 + 1e-6).all()
+def test_the_mel_is_whispers_up_to_the_recordings_end_and_zero_behind_it():
+    ends = set()
+    for window, _ in drawn(SHORT, 40):
+        (mel,) = batch_of([window], padding=0).mel
+        heard, behind = mel[:, : 2 * window.n_heard], mel[:, 2 * window.n_heard :]
+        assert mel.dtype == torch.float32
+        assert heard.amax() - heard.amin() <= 2 + 1e-6  # within 8 of the loudest moment's log10 power
+        np.testing.assert_allclose(float(heard.amax()), (window.spectrum.max() + 4) / 4, rtol=1e-6)
+        assert not behind.any()
+        ends.add(behind.shape[1] == 0)
+    assert ends == {True, False}
+
+
+def test_a_recording_does_not_end_within_an_utterance():
+    for window, _ in drawn(SHORT, 100):
+        heard = np.flatnonzero(window.phonemes)
+        assert not len(heard) or heard[-1] < window.n_heard
 
 
 @pytest.mark.parametrize("kind", [SINGLE, SHORT, WHOLE])
