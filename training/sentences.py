@@ -29,9 +29,14 @@ def draw_sentence(rng: np.random.Generator, language: str, free: Sequence[str], 
     draws = random.Random(int(rng.integers(1 << 62)))  # noqa: S311 nothing secret
     while True:
         meaning = draw_meaning(draws)
-        text = render(meaning, language, draws)
-        if is_reserved(text) == reserved:
-            return Sentence(text, language, None if language == "en" else translation(meaning))
+        sentence = Sentence(
+            render(meaning, language, draws), language, None if language == "en" else translation(meaning)
+        )
+        if reserved and is_reserved(sentence.text):
+            return sentence
+        # Its translation would teach a reserved English sentence.
+        if not reserved and not is_reserved(sentence.text) and not is_reserved(sentence.translation or ""):
+            return sentence
 
 
 def is_reserved(text: str) -> bool:
