@@ -44,7 +44,7 @@ def place(rng: np.random.Generator, pools: Pools, kind: Kind, language: str) -> 
     if it still does not: a window left empty teaches nothing but silence.
     """
     placed: list[Placed] = []
-    n_wanted = int(rng.integers(1, kind.most_utterances + 1))
+    n_wanted = _n_wanted(rng, kind)
     source, source_stays = pools.draw_source(rng, language), rng.random() < 0.7
     at = _first_position(rng, is_alone=n_wanted == 1)
     for attempt in range(n_wanted + 6):
@@ -74,15 +74,24 @@ def place(rng: np.random.Generator, pools: Pools, kind: Kind, language: str) -> 
     return placed
 
 
+def _n_wanted(rng: np.random.Generator, kind: Kind) -> int:
+    """Whole windows often hold one clip or two, as in use, for all the work that their silence costs."""
+    most = 3 if kind.whole and rng.random() < 0.4 else kind.most_utterances
+    return int(rng.integers(1, most + 1))
+
+
 def _tempo(spectrum: LogPower, utterance: Utterance) -> float:
     """The tempo after rounding to whole positions."""
     return len(spectrum) / len(utterance.log_power)
 
 
 def _first_position(rng: np.random.Generator, *, is_alone: bool) -> int:
-    """Often the very beginning, as clips are cut, and where more follow now and then a pause as between them."""
+    """Within the first second, as clips are cut, and where more follow now and then a pause as between them.
+
+    One in four begins at once. With more of them the model writes <|0.00|> whenever it is not sure.
+    """
     if is_alone or rng.random() < 0.7:
-        return int(rng.choice([0, 0, int(rng.integers(0, 25)), int(rng.integers(0, 45))]))
+        return int(rng.choice([0, *rng.integers(0, (25, 45, 45))]))
     return _pause(rng)
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from training.kinds import MIDDLE, SHORT, SINGLE, WHOLE, Kind
 
 WEIGHTS = {
-    ("en", "fsdd"): 0.10,
-    ("en", "an4"): 0.17,
-    ("en", "voices"): 0.06,
+    ("en", "fsdd"): 0.08,
+    ("en", "an4"): 0.22,
+    ("en", "voices"): 0.03,
     ("en", "espeak"): 0.10,
     ("en", "flite"): 0.05,
     ("en", "festival"): 0.04,
@@ -22,7 +22,7 @@ STAGES: tuple[tuple[float, tuple[tuple[Kind, float], ...]], ...] = (
     (0.12, ((SINGLE, 1.0),)),
     (0.45, ((SHORT, 0.8), (MIDDLE, 0.2))),
     (0.70, ((SHORT, 0.4), (MIDDLE, 0.5), (WHOLE, 0.1))),
-    (1.00, ((SHORT, 0.25), (MIDDLE, 0.3), (WHOLE, 0.45))),
+    (1.00, ((SHORT, 0.3), (MIDDLE, 0.35), (WHOLE, 0.35))),
 )
 """Up to which part of the training which kinds of windows are drawn how often."""
 
