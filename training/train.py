@@ -23,6 +23,7 @@ from training.run_folder import new_model, resume, save_state, write_inventory
 from training.schedule import WEIGHTS, Schedule
 from training.splits import held_out_speakers
 from training.vocabulary import IGNORED, CompactVocabulary, phoneme_ids_of, vocabulary_of
+from training.warm_start import start_from
 from training.windows import Windows
 
 _HEAD_SIZE = 32
@@ -39,7 +40,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.5e-3)
     parser.add_argument("--run", default="run", help="name of the folder for the result")
     parser.add_argument(
-        "--start-from", type=Path, help="state.pt of a trained model to go on from, with the last stage only"
+        "--start-from",
+        type=Path,
+        help="state.pt of a trained model, or a checkpoint's folder, to go on from with the last stage only",
     )
     parser.add_argument("--all-speakers", action="store_true")
     parser.add_argument("--state", type=int, default=192, help="width")
@@ -49,8 +52,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stop-at", type=int, help="stop early, as if interrupted (to try things out)")
     arguments = parser.parse_args()
-    if arguments.start_from and not arguments.start_from.is_file():
-        raise CheckpointError(f"No state at {arguments.start_from}. `--start-from` wants the state.pt of a training.")
+    if arguments.start_from and not arguments.start_from.exists():  # said before the corpus is read
+        raise CheckpointError(
+            f"No state at {arguments.start_from}. Give a training's state.pt, or a checkpoint's folder."
+        )
     torch.manual_seed(arguments.seed)
     utterances = read_corpus(arguments.work / "corpus")
     strangers = held_out_speakers(utterance.about.speaker for utterance in utterances)
@@ -65,7 +70,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     first = resume(folder, model, optimizers)
     if first == 0 and arguments.start_from:
-        model.load_state_dict(torch.load(arguments.start_from, weights_only=True, map_location="cpu")["model"])
+        start_from(arguments.start_from, model, vocabulary)
     write_inventory(folder, shape, vocabulary, phoneme_ids)
     print(
         f"{len(known)} of {len(utterances)} utterances, {vocabulary.n_used} tokens, {len(phoneme_ids)} phonemes, "
