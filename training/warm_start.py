@@ -51,11 +51,12 @@ def timestamp_map(rows: Tensor) -> tuple[Tensor, Tensor]:
     positions = sinusoids(N_TIMESTAMPS, rows.shape[1]).double()
     inputs = torch.cat([positions, torch.ones(N_TIMESTAMPS, 1, dtype=torch.float64)], dim=1)
     # By singular values: the slowest sinusoids are nearly constant, and the system has no unique solution.
-    solution = torch.linalg.lstsq(inputs, rows.double(), driver="gelsd").solution.float()
+    solution: Tensor = torch.linalg.lstsq(inputs, rows.double(), driver="gelsd").solution.float()
     return solution[:-1].T.contiguous(), solution[-1].contiguous()
 
 
 def _shared_row(table: Tensor) -> Tensor:
     """The row that occurs most often: that of all tokens which were never used."""
     rows, counts = table.unique(dim=0, return_counts=True)
-    return rows[counts.argmax()][None]
+    most_frequent: Tensor = rows[counts.argmax()]
+    return most_frequent[None]
