@@ -57,6 +57,6 @@ def timestamp_map(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _shared_row(table: Tensor) -> Tensor:
     """The row that occurs most often: that of all tokens which were never used."""
-    rows, counts = table.unique(dim=0, return_counts=True)
+    rows, counts = torch.unique(table, dim=0, return_counts=True)
     most_frequent: Tensor = rows[counts.argmax()]
     return most_frequent[None]
