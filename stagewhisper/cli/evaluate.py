@@ -168,7 +168,14 @@ def _audio_of(datasets: "Sequence[DataSet]") -> Callable[[str], bytes | None]:
     from stagewhisper.evaluation.page_audio import small_audio
 
     sources = {item.id: item.source for dataset in datasets for item in dataset.items}
-    return lambda clip: small_audio(sources[clip].read())
+
+    def audio_of(clip: str) -> bytes | None:
+        try:
+            return small_audio(sources[clip].read())
+        except StagewhisperError:  # gone since it was transcribed: the page is worth more than its sound
+            return None
+
+    return audio_of
 
 
 def _write_text(path: str, text: str) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 import stagewhisper
 from stagewhisper.cli import main
+from stagewhisper.cli.evaluate import _audio_of
+from stagewhisper.errors import DataSetError
 from stagewhisper.evaluation import evaluate, load_dataset
 from stagewhisper.hub.known import EMBEDDED
 from tests.sample import SAMPLE, SAMPLE_TEXT
@@ -186,3 +189,21 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
     assert printed.out == ""
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_a_recording_that_is_gone_costs_the_page_its_sound_alone(tmp_path: Path):
+    class Gone:
+        def read(self) -> bytes:
+            raise DataSetError("The table is gone.")
+
+        def stamp(self) -> str:
+            return "gone"
+
+    shutil.copy(SAMPLE, tmp_path / "there.wav")
+    lines = [{"audio": name, "text": "seven"} for name in ("there.wav", "gone.wav")]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    dataset = load_dataset(tmp_path)
+    there, gone = dataset.items
+    audio_of = _audio_of([replace(dataset, items=(there, replace(gone, source=Gone())))])
+    assert audio_of(there.id)
+    assert audio_of(gone.id) is None
