@@ -5,6 +5,7 @@
     ├── OptionError         an option has an unknown name or an impossible value
     ├── DataSetError        a data set for an evaluation cannot be read, or lacks what it needs
     ├── EngineError         an engine or its device cannot do what was asked
+    ├── CompilerError       a pass of the compiler failed, or broke the graph or its numbers
     └── ModelError          the model cannot be used
         ├── HubError        its name is unknown, or it is not here and cannot be fetched
         ├── CheckpointError its weights or its configuration are wrong, or hostile
@@ -36,6 +37,10 @@ class DataSetError(StagewhisperError):
 
 class EngineError(StagewhisperError):
     """An engine, its device or its precision is not available here."""
+
+
+class CompilerError(StagewhisperError):
+    """A pass of the compiler failed, made the graph illegal, or changed its numbers more than it may."""
 
 
 class ModelError(StagewhisperError):

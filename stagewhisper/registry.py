@@ -18,10 +18,11 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Implementations of one kind, each known by a name and stored as "module:attribute" until it is needed."""
 
-    def __init__(self, kind: str, built_in: Mapping[str, str]) -> None:
-        """`kind` is the singular noun of messages; the entry-point group is `stagewhisper.<kind>s`."""
+    def __init__(self, kind: str, built_in: Mapping[str, str], *, plural: str = "") -> None:
+        """`kind` is the singular noun of messages; the entry-point group is `stagewhisper.<plural>`, `<kind>s`
+        where no plural is given."""
         self._kind = kind
-        self._group = f"stagewhisper.{kind}s"
+        self._group = f"stagewhisper.{plural or f'{kind}s'}"
         self._built_in = dict(built_in)
 
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,16 @@
+"""The graph passes: one file, one function, which edits a graph in place and returns how often it rewrote."""
+
+from collections.abc import Callable
+
+from stagewhisper.registry import Registry
+
+PASSES: Registry[Callable[..., int]] = Registry(
+    "pass",
+    {
+        # name: "stagewhisper.compiler.passes.<name>:<name>", sorted
+    },
+    plural="passes",
+)
+"""Passes by name; other packages add theirs under the entry-point group `stagewhisper.passes`."""
+
+__all__ = ["PASSES"]
