@@ -115,8 +115,7 @@ def _time(rng: random.Random) -> Meaning:
 
 def _word(rng: random.Random) -> Meaning:
     group = rng.choice(_WORD_GROUPS)
-    words = lexicon()
-    return Word(group, rng.choice(list(words.words[group] if group in words.words else words.adjectives[group])))
+    return Word(group, rng.choice(list(lexicon().words[group])))
 
 
 def _command(rng: random.Random) -> Meaning:
@@ -167,7 +166,7 @@ def _names() -> tuple[str, ...]:
 # Shares of each kind, in percent. The AN4 census recordings set the mix of letters, digits, codes, control
 # words and dates; the rest is what one asks of a voice interface.
 KINDS: dict[str, tuple[float, Callable[[random.Random], Meaning]]] = {
-    "one digit": (5, _digit),
+    "one digit": (7, _digit),
     "digits": (8, _digits),
     "numbers in a row": (5, _groups),
     "area code": (1, _area_code),
@@ -180,7 +179,7 @@ KINDS: dict[str, tuple[float, Callable[[random.Random], Meaning]]] = {
     "date": (6, _date),
     "time": (6, _time),
     "one word": (9, _word),
-    "command": (24, _command),
+    "command": (22, _command),
 }
 _DRAWS = [draw_kind for _, draw_kind in KINDS.values()]
 _WEIGHTS = [weight for weight, _ in KINDS.values()]

@@ -1,4 +1,4 @@
-"""A frame of `frames.toml`, filled: agreement of articles and adjectives, then contractions."""
+"""A frame of `frames.toml`, filled: articles and endings agree with their noun, then contractions are made."""
 
 import random
 import re
@@ -11,12 +11,12 @@ from training.grammar.number_words import cardinal
 _SLOT = re.compile(r"\{(\w+)\}")
 _PART = re.compile(r"\{(?P<slot>\w+)\}|\((?P<forms>[^)]*\|[^)]*)\)")
 
-# Made in this order, whatever the capital.
+# Those that the frames need, whatever the capital.
 _CONTRACTIONS = {
-    "en": ((r"\b([Aa]) (?=[aeiou])", r"\1n "),),
-    "es": ((r"\ba el\b", "al"), (r"\bde el\b", "del"), (r"\bSon la una\b", "Es la una")),
+    "en": (),
+    "es": ((r"\ba el\b", "al"),),
     "de": ((r"\bin dem\b", "im"), (r"\bin das\b", "ins")),
-    "fr": ((r"\b([LlDd])(?:e|a) (?=[aeiouéèêh])(?!haut|huit|onze)", r"\1'"), (r"\bde le\b", "du"), (r"\bà le\b", "au")),
+    "fr": ((r"\b([Ll])(?:e|a) (?=[aeiouéèêh])", r"\1'"),),
 }
 
 
@@ -30,9 +30,8 @@ def choices(slot: str) -> tuple[str | int, ...]:
     words = lexicon()
     if slot in words.numbers:
         return words.numbers[slot]
-    for groups in (words.adjectives, words.words):
-        if slot in groups:
-            return tuple(groups[slot])
+    if slot in words.words:
+        return tuple(words.words[slot])
     return () if slot == "time" else tuple(words.nouns[_noun_group(slot)])
 
 
@@ -48,36 +47,30 @@ def sentence(command: Command, language: str, rng: random.Random | None = None) 
 
 def _fill(form: str, values: dict[str, str | int | Time], language: str, rng: random.Random | None) -> str:
     nouns = [
-        (match.span(), _noun(match[1], values[match[1]], language), _is_plural(match[1]))
+        (match.span(), _noun(match[1], values[match[1]], language))
         for match in _SLOT.finditer(form)
         if _noun_group(match[1]) in lexicon().nouns
     ]
 
-    def nearest(match: re.Match[str]) -> tuple[int, bool]:
-        distance = [max(match.start() - end, start - match.end()) for (start, end), _, _ in nouns]
-        _, noun, plural = nouns[distance.index(min(distance))]
-        return noun.gender, plural
+    def gender(match: re.Match[str]) -> int:
+        """That of the nearest noun."""
+        distance = [max(match.start() - end, start - match.end()) for (start, end), _ in nouns]
+        return nouns[distance.index(min(distance))][1].gender
 
     def fill(match: re.Match[str]) -> str:
         if match["forms"] is not None:
-            return str(match["forms"].split("|")[nearest(match)[0]])
+            return str(match["forms"].split("|")[gender(match)])
         slot, value = match["slot"], values[match["slot"]]
         if isinstance(value, Time):
             return time(value, language, rng)
         if isinstance(value, int):
             return cardinal(value, language)
-        if slot in lexicon().adjectives:
-            return _agree(lexicon().adjectives[slot][value][language], *nearest(match))
         if slot in lexicon().words:
             return lexicon().words[slot][value][language]
         noun = _noun(slot, value, language)
         return noun.plural if _is_plural(slot) else noun.singular
 
     return _PART.sub(fill, form)
-
-
-def _agree(forms: tuple[str, ...], gender: int, plural: bool) -> str:
-    return forms[0] if len(forms) == 1 else forms[gender + 2 * plural]
 
 
 def _noun(slot: str, value: str | int | Time, language: str) -> Noun:

@@ -23,7 +23,6 @@ class Lexicon:
     """All groups of words by name; what a group's keys map to has one entry for each language."""
 
     nouns: dict[str, dict[str, dict[str, Noun]]]
-    adjectives: dict[str, dict[str, dict[str, tuple[str, ...]]]]
     words: dict[str, dict[str, dict[str, str]]]
     numbers: dict[str, tuple[int, ...]]
     frames: dict[str, dict[str, tuple[str, ...]]]
@@ -42,13 +41,6 @@ def lexicon() -> Lexicon:
                 for key, entries in keys.items()
             }
             for group, keys in words["noun"].items()
-        },
-        adjectives={
-            group: {
-                key: {language: tuple(entry.split("/")) for language, entry in entries.items()}
-                for key, entries in keys.items()
-            }
-            for group, keys in words["adjective"].items()
         },
         words=words["word"],
         numbers={group: tuple(values) for group, values in words["numbers"].items()},

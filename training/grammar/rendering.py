@@ -61,7 +61,7 @@ def _words(meaning: Meaning, language: str, rng: random.Random | None) -> str:
         case Time():
             return dates.time(meaning, language, rng)
         case Word(group, key):
-            return _word(group, key, language)
+            return lexicon().words[group][key][language]
         case Command():
             return frames.sentence(meaning, language, rng)
 
@@ -69,12 +69,3 @@ def _words(meaning: Meaning, language: str, rng: random.Random | None) -> str:
 def _groups(values: tuple[int, ...], language: str, rng: random.Random | None) -> str:
     alone = len(values) == 1
     return " ".join(number_words.digit(value, language, rng, alone=alone) for value in values)
-
-
-def _word(group: str, key: str, language: str) -> str:
-    words = lexicon()
-    if group in words.nouns:
-        return words.nouns[group][key][language].singular
-    if group in words.adjectives:
-        return words.adjectives[group][key][language][0]
-    return words.words[group][key][language]
