@@ -40,7 +40,7 @@ class Change:
 def draw_change(rng: np.random.Generator, *, narrow: float = 0.2) -> Change:
     """A change; `narrow` is the probability of a telephone's band."""
     tempo = float(np.exp(rng.uniform(-0.16, 0.18)))
-    throat = float(np.exp(np.clip(rng.normal(0, 0.07), -0.15, 0.15)))
+    throat = float(np.exp(np.clip(rng.normal(0, 0.085), -0.18, 0.18)))
     bands = np.linspace(-1, 1, 80, dtype=np.float32)
     tilt = rng.normal(0, 0.25) * bands
     wave = rng.normal(0, 0.2) * np.cos(np.pi * bands * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3))

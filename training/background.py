@@ -27,7 +27,7 @@ def _noisy(rng: np.random.Generator, spectrum: LogPower, clip: LogPower, placed:
     n_frames = len(spectrum) if rng.random() < 0.4 else min(len(spectrum), covered + int(rng.integers(0, 60)))
     start = int(rng.integers(len(clip)))
     noise = np.tile(np.roll(clip, start, axis=0), (n_frames // len(clip) + 1, 1))[:n_frames]
-    ratio = rng.uniform(0.6, 4.5)  # of log10 power: 6 to 45 dB
+    ratio = rng.uniform(0.6, 6)  # of log10 power: 6 to 60 dB
     speech_level = _level(np.concatenate([item.spectrum for item in placed])) if placed else 0.0
     noise = noise - _level(noise) + speech_level - ratio
     out = spectrum.copy()

@@ -51,7 +51,7 @@ def place(rng: np.random.Generator, pools: Pools, kind: Kind, language: str) -> 
         if not source_stays:
             source = pools.draw_source(rng, language)
         utterance = pools.draw(rng, language, source)
-        change = draw_change(rng, narrow=0.3 if utterance.about.source in _NARROW_SOURCES else 0.15)
+        change = draw_change(rng, narrow=0.3 if utterance.about.source in _NARROW_SOURCES else 0.2)
         n_needed = change.n_frames(len(utterance.log_power)) // 2
         room = kind.n_positions - at
         if n_needed > room:
@@ -65,7 +65,7 @@ def place(rng: np.random.Generator, pools: Pools, kind: Kind, language: str) -> 
             else:
                 continue
         spectrum = changed(utterance.log_power, change)
-        if rng.random() < 0.3:
+        if rng.random() < 0.5:
             spectrum = masked(spectrum, rng)
         placed.append(Placed(utterance, spectrum, at, _tempo(spectrum, utterance)))
         at = placed[-1].last + _pause(rng)

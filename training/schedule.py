@@ -8,10 +8,10 @@ from training.kinds import MIDDLE, SHORT, SINGLE, WHOLE, Kind
 WEIGHTS = {
     ("en", "fsdd"): 0.08,
     ("en", "an4"): 0.22,
-    ("en", "voices"): 0.03,
-    ("en", "espeak"): 0.10,
+    ("en", "voices"): 0.01,
+    ("en", "espeak"): 0.13,
     ("en", "flite"): 0.05,
-    ("en", "festival"): 0.04,
+    ("en", "festival"): 0.03,
     ("es", "espeak"): 0.16,
     ("de", "espeak"): 0.16,
     ("fr", "espeak"): 0.16,

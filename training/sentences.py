@@ -24,7 +24,7 @@ class Sentence:
 
 def draw_sentence(rng: np.random.Generator, language: str, free: Sequence[str], *, reserved: bool = False) -> Sentence:
     """A sentence of the grammar, or now and then a free one; `reserved` ones are for evaluation alone."""
-    if free and language == "en" and rng.random() < 0.2:
+    if free and language == "en" and rng.random() < 0.05:
         return Sentence(free[int(rng.integers(len(free)))], "en")
     draws = random.Random(int(rng.integers(1 << 62)))  # noqa: S311 nothing secret
     while True:

@@ -25,7 +25,7 @@ from training.voices import TRAINED_OTHER_VOICES, draw_manner
 from training.wear import worn
 
 _LANGUAGE_WEIGHTS = {"en": 0.34, "es": 0.22, "de": 0.22, "fr": 0.22}
-_VOICE_RUN = 25  # utterances in one voice: changing it costs more than speaking
+_VOICE_RUN = 10  # utterances in one voice: changing it costs more than speaking
 _SHORTEST = 0.125  # seconds; less is a failed synthesis
 
 

@@ -217,7 +217,7 @@ def test_a_translation_is_english_and_has_the_utterances_place_for_every_word():
 
 def test_a_cut_utterance_has_its_start_and_no_text():
     seen = 0
-    for window, vocabulary in drawn(WHOLE, 40, LONG):
+    for window, vocabulary in drawn(WHOLE, 60, LONG):
         if window.ctc is None:
             *_, end, start = times_of(body(window, vocabulary))
             assert body(window, vocabulary)[-1].startswith("<|")
