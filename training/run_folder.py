@@ -33,14 +33,37 @@ def save_state(folder: Path, model: Nano, optimizers: Sequence[torch.optim.Optim
 
 
 def resume(folder: Path, model: Nano, optimizers: Sequence[torch.optim.Optimizer]) -> int:
-    """Fill `model` and `optimizers` with what `save_state` wrote, if it did; the step to go on with."""
+    """Fill `model` and `optimizers` with what `save_state` wrote, if it did; the step to go on with.
+
+    Raises:
+        CheckpointError: what was trained there has another shape.
+    """
     if not (folder / "state.pt").exists():
         return 0
+    require_shape(folder, model.shape)
     state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return int(state["step"])
+
+
+def require_shape(folder: Path, shape: Shape) -> None:
+    """Refuse the state in `folder` if its inventory tells another shape.
+
+    The tensors alone would not show it: cut into 2 heads or into 4, their sizes are the same.
+
+    Raises:
+        CheckpointError: the shapes differ.
+    """
+    if not (folder / "inventory.json").exists():
+        return
+    trained = json.loads((folder / "inventory.json").read_text(encoding="utf-8"))["shape"]
+    if trained != asdict(shape):
+        raise CheckpointError(
+            f"{folder / 'state.pt'} has the shape {trained}, the model to train {asdict(shape)}. "
+            "Give the width and layers that it was trained with, or another folder with --run."
+        )
 
 
 def load_model(folder: Path) -> tuple[Nano, CompactVocabulary, dict[str, int]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from stagewhisper.errors import CheckpointError
+from stagewhisper.errors import CheckpointError, OptionError
 from training.batch import Batch
 from training.command import run
 from training.corpus import Utterance, read_corpus
@@ -26,7 +26,8 @@ from training.vocabulary import IGNORED, CompactVocabulary, phoneme_ids_of, voca
 from training.warm_start import start_from
 from training.windows import Windows
 
-_HEAD_SIZE = 32
+_AUDIO_HEAD_SIZE = 64  # of 30-second windows attention is the dearest part, and fewer heads make it cheaper
+_TEXT_HEAD_SIZE = 32
 _SAVE_EVERY = 240  # seconds
 _SHOW_EVERY, _PROBE_EVERY = 50, 250  # steps
 _PROBED = ("fsdd", "an4")
@@ -56,13 +57,12 @@ def main() -> None:
         raise CheckpointError(
             f"No state at {arguments.start_from}. Give a training's state.pt, or a checkpoint's folder."
         )
+    shape = shape_of(arguments.state, n_audio_layer=arguments.audio_layers, n_text_layer=arguments.text_layers)
     torch.manual_seed(arguments.seed)
     utterances = read_corpus(arguments.work / "corpus")
     strangers = held_out_speakers(utterance.about.speaker for utterance in utterances)
     known = [u for u in utterances if arguments.all_speakers or u.about.speaker not in strangers]
     vocabulary, phoneme_ids = vocabulary_of(utterances), phoneme_ids_of(utterances)
-    n_heads = arguments.state // _HEAD_SIZE
-    shape = Shape(arguments.state, n_heads, arguments.audio_layers, arguments.state, n_heads, arguments.text_layers)
     model = new_model(shape, vocabulary, phoneme_ids).to(arguments.device)
     schedule = Schedule(arguments.steps, arguments.rate, tuning=arguments.start_from is not None)
     optimizers = make_optimizers(model)
@@ -86,6 +86,27 @@ def main() -> None:
     batches = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=6)
     probes = _probes(utterances, strangers, vocabulary, phoneme_ids)
     _train(model, optimizers, batches, schedule, first, folder, probes)
+
+
+def shape_of(n_state: int, *, n_audio_layer: int, n_text_layer: int) -> Shape:
+    """The shape of a model `n_state` wide, with fewer and larger heads in the encoder than in the decoder.
+
+    Raises:
+        OptionError: the encoder's heads do not divide the width.
+    """
+    if n_state < _AUDIO_HEAD_SIZE or n_state % _AUDIO_HEAD_SIZE:
+        raise OptionError(
+            f"--state {n_state} cannot be divided into heads of {_AUDIO_HEAD_SIZE}. "
+            f"Give a multiple of {_AUDIO_HEAD_SIZE}, such as 128 or 192."
+        )
+    return Shape(
+        n_audio_state=n_state,
+        n_audio_head=n_state // _AUDIO_HEAD_SIZE,
+        n_audio_layer=n_audio_layer,
+        n_text_state=n_state,
+        n_text_head=n_state // _TEXT_HEAD_SIZE,
+        n_text_layer=n_text_layer,
+    )
 
 
 class _Stream(IterableDataset[Batch]):

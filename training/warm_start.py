@@ -12,6 +12,7 @@ from torch import Tensor
 from stagewhisper.checkpoint import Checkpoint, load_checkpoint
 from stagewhisper.errors import CheckpointError
 from training.model import Nano, sinusoids
+from training.run_folder import require_shape
 from training.vocabulary import N_TIMESTAMPS, N_VOCAB, CompactVocabulary
 
 _TABLE = "decoder.token_embedding.weight"
@@ -21,11 +22,12 @@ def start_from(path: Path, model: Nano, vocabulary: CompactVocabulary) -> None:
     """Fill `model` with the weights of a `state.pt`, or of a checkpoint's folder such as the package's own nano.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, or one of another shape.
+        CheckpointError: the folder holds no checkpoint, or one of another shape; or so does the state.
     """
     if path.is_dir():
         _fill(model, load_checkpoint(path), vocabulary)
     else:
+        require_shape(path.parent, model.shape)
         model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["model"])
 
 

@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("num2words", reason="the grammar of training writes numbers with num2words")
 
-from stagewhisper.errors import CheckpointError, DataSetError
+from stagewhisper.errors import CheckpointError, DataSetError, OptionError
 from tests.training.made_up import noise, utterance
 from training import corpus, export, train
 from training.corpus import Utterance, writing_corpus
@@ -27,7 +27,7 @@ SAID = [
     ),
     noise(),
 ]
-SMALL = ["--state", "32", "--audio-layers", "1", "--text-layers", "1"]
+SMALL = ["--state", "64", "--audio-layers", "1", "--text-layers", "1"]
 
 # From Python 3.12 on, a fork where torch has threads is warned of; the worker that draws windows computes nothing else.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
@@ -114,6 +114,27 @@ def test_a_missing_corpus_or_state_stops_the_training_at_once(tmp_path: Path, mo
         run(monkeypatch, tmp_path)
     with pytest.raises(CheckpointError, match=r"No state at .*nothing\.pt"):
         run(monkeypatch, tmp_path, "--start-from", tmp_path / "nothing.pt")
+
+
+def test_a_width_is_cut_into_few_heads_in_the_encoder_and_more_in_the_decoder():
+    shape = train.shape_of(128, n_audio_layer=4, n_text_layer=2)
+    assert shape == train.Shape(128, n_audio_head=2, n_audio_layer=4, n_text_state=128, n_text_head=4, n_text_layer=2)
+
+
+@pytest.mark.parametrize("n_state", [0, 32, 96, 200])
+def test_a_width_that_heads_do_not_divide_is_refused(n_state: int):
+    with pytest.raises(OptionError, match=rf"--state {n_state} cannot be divided into heads of 64\. Give a multiple"):
+        train.shape_of(n_state, n_audio_layer=4, n_text_layer=2)
+
+
+def test_a_state_whose_heads_were_others_is_not_gone_on_with(work: Path, monkeypatch: pytest.MonkeyPatch):
+    run(monkeypatch, work, "--steps", 1)
+    monkeypatch.setattr(train, "_AUDIO_HEAD_SIZE", 32)
+    with pytest.raises(CheckpointError, match=r"state\.pt has the shape .*'n_audio_head': 1.*'n_audio_head': 2"):
+        run(monkeypatch, work, "--steps", 2)
+    with pytest.raises(CheckpointError, match=r"state\.pt has the shape"):
+        run(monkeypatch, work, "--steps", 1, "--run", "final", "--start-from", work / "run" / "state.pt")
+    assert not (work / "final" / "state.pt").exists()
 
 
 def test_a_few_steps_make_the_loss_smaller():
