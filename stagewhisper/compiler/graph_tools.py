@@ -4,6 +4,7 @@ Every function that looks answers None (or False) where the graph does not say; 
 graph legal and the names of its outputs unchanged.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ import onnx_ir as ir
 
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
+
+ALIASES = "stagewhisper.aliases"
+"""Key of the note, in a graph's metadata, of the inputs and outputs that share their memory: JSON, input to output."""
 
 # --- look ---------------------------------------------------------------------------------------------------------
 
@@ -118,6 +122,12 @@ def static_dim(value: ir.Value | None, axis: int) -> int | None:
         return None
     length = shape[axis]
     return length if isinstance(length, int) else None
+
+
+def aliases_of(graph: ir.Graph) -> dict[str, str]:
+    """Names of outputs by the names of the inputs that they are written over."""
+    noted: dict[str, str] = json.loads(graph.metadata_props.get(ALIASES, "{}"))
+    return noted
 
 
 # --- edit ---------------------------------------------------------------------------------------------------------
@@ -257,6 +267,11 @@ def unique_name(graph: ir.Graph, name: str) -> str:
         number += 1
         candidate = f"{name}_{number}"
     return candidate
+
+
+def alias(graph: ir.Graph, input_name: str, output_name: str) -> None:
+    """Note that this output is written over this input: whoever runs the graph binds both to one buffer."""
+    graph.metadata_props[ALIASES] = json.dumps(aliases_of(graph) | {input_name: output_name})
 
 
 def _through_identity(graph: ir.Graph, old: ir.Value, new: ir.Value) -> ir.Value:

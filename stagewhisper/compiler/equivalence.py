@@ -1,0 +1,288 @@
+"""Does a graph still compute what it computed before a pass? Both run on ONNX Runtime, on the same real inputs.
+
+    case ─► adapt_inputs of the passes so far ─► graph after ─► adapt_outputs of this pass ─┐
+    case ─► the same, without this pass ───────► graph before ───────────────────────────────┴─► difference ≤ tolerance
+
+Only one graph is loaded at a time: of the graph before, its outputs are kept. One comparison costs writing what the
+pass made of the weights, loading the graph and running the cases, which is about as long as starting an engine and
+transcribing nothing: `each=False` compares the last graph with the first one only.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from stagewhisper.compiler.contract import Arrays, Contract
+from stagewhisper.compiler.graph_tools import aliases_of
+from stagewhisper.compiler.scratch import Scratch
+from stagewhisper.errors import CompilerError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as in engines/onnxruntime.py
+import onnxruntime as ort
+
+TIMED_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs for one call of a graph, in the terms of the graph as it was before any pass."""
+
+    name: str
+    """What the call does: "prompt", "step, 5 beams"."""
+    inputs: Arrays
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two graphs' outputs are apart."""
+
+    size: float
+    """Largest |after − before| of any output, as a share of its largest |before|, or of 1 where that is smaller."""
+    where: str
+    """The output and the case that it was found in."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How graphs are compared."""
+
+    each: bool = True
+    """After each pass; otherwise once, at the end."""
+    timed: bool = False
+    """Also measure every case, five runs each; the fastest counts."""
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What one graph gave for every case."""
+
+    outputs: tuple[Arrays, ...]
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class GraphRunner:
+    """A graph loaded by ONNX Runtime."""
+
+    def __init__(self, path: Path, *, aliases: Mapping[str, str] | None = None, threads: int = 1) -> None:
+        """`aliases` names the outputs that are written over inputs.
+
+        Raises:
+            CompilerError: ONNX Runtime refuses the graph.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # what fails is raised, too
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise CompilerError(f"ONNX Runtime refuses the graph: {error}") from error
+        self._output_names = [output.name for output in self._session.get_outputs()]
+        self._input_names = {given.name for given in self._session.get_inputs()}
+        self._inputs_of = {output: given for given, output in (aliases or {}).items()}
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """The graph's outputs.
+
+        Raises:
+            CompilerError: inputs are missing or left over, or ONNX Runtime fails.
+        """
+        binding = self._bound(inputs)
+        self._run(binding)
+        return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+
+    def milliseconds(self, inputs: Arrays) -> float:
+        """Time of one run, the fastest of five after one to warm up; handing over the inputs is not counted.
+
+        Raises:
+            CompilerError: as for `run`.
+        """
+        binding = self._bound(inputs)
+        self._run(binding)
+        return min(self._timed(binding) for _ in range(TIMED_RUNS))
+
+    def _bound(self, inputs: Arrays) -> ort.IOBinding:
+        self._check_names(inputs)
+        binding = self._session.io_binding()
+        overwritten = set(self._inputs_of.values())
+        buffers = {name: _buffer(array, own=name in overwritten) for name, array in inputs.items()}
+        for name, buffer in buffers.items():
+            binding.bind_ortvalue_input(name, buffer)
+        for name in self._output_names:
+            if name in self._inputs_of:
+                binding.bind_ortvalue_output(name, buffers[self._inputs_of[name]])
+            else:
+                binding.bind_output(name, "cpu")
+        return binding
+
+    def _run(self, binding: ort.IOBinding) -> None:
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise CompilerError(f"ONNX Runtime cannot run the graph: {error}") from error
+
+    def _timed(self, binding: ort.IOBinding) -> float:
+        started = time.perf_counter()
+        self._run(binding)
+        return 1000 * (time.perf_counter() - started)
+
+    def _check_names(self, inputs: Arrays) -> None:
+        missing, left_over = sorted(self._input_names - set(inputs)), sorted(set(inputs) - self._input_names)
+        if missing or left_over:
+            raise CompilerError(
+                f"The graph's inputs have changed: it wants {missing or 'nothing'} and does not know "
+                f"{left_over or 'nothing'}. A pass that changes inputs declares adapt_inputs."
+            )
+
+
+def _buffer(array: np.ndarray, *, own: bool) -> ort.OrtValue:
+    """The array for ONNX Runtime, which uses the array's own memory unless it is to be written over."""
+    return ort.OrtValue.ortvalue_from_numpy(np.array(array) if own else np.ascontiguousarray(array))
+
+
+class Equivalence:
+    """Follows one graph through its passes, and compares it with what it was."""
+
+    def __init__(self, cases: Sequence[Case], folder: Path, *, options: Options | None = None) -> None:
+        """`folder` is for the graph's weights, once over; it may be removed when the passes have run."""
+        self.options = options or Options()
+        self._cases = tuple(cases)
+        self._scratch = Scratch(folder)
+        self._inputs = [case.inputs for case in cases]
+        self._history: list[tuple[Contract, tuple[Arrays, ...]]] = []
+        self._first: _Results | None = None
+        self._last: _Results | None = None
+
+    def start(self, model: ir.Model) -> None:
+        """Run the graph as it is before any pass.
+
+        Raises:
+            CompilerError: it does not run, or its numbers are no numbers.
+        """
+        self._first = self._last = self._run(model)
+
+    def restart(self, model: ir.Model) -> None:
+        """Begin again with the graph as it was before any pass, and compare it after each from now on.
+
+        Raises:
+            CompilerError: as for `start`.
+        """
+        self.options = replace(self.options, each=True, timed=False)
+        self._inputs = [case.inputs for case in self._cases]
+        self._history = []
+        self.start(model)
+
+    def follow(self, contract: Contract, graph: ir.Graph) -> None:
+        """Note that a pass has just changed the graph, so that later inputs and outputs are understood.
+
+        Raises:
+            CompilerError: the pass's `adapt_inputs` fails.
+        """
+        try:
+            self._inputs = [contract.adapt_inputs(inputs, graph) for inputs in self._inputs]
+        except Exception as error:
+            raise CompilerError(f"Its adapt_inputs failed: {type(error).__name__}: {error}") from error
+        self._history.append((contract, tuple(self._inputs)))
+
+    def compare(self, model: ir.Model) -> Difference:
+        """How far the graph is from what it was at the last comparison, which `follow` has told one pass about.
+
+        Raises:
+            CompilerError: the graph does not run, its numbers are no numbers, or its outputs are not those declared.
+        """
+        before, self._last = self._last, self._run(model)
+        assert before is not None, "start() comes first"  # noqa: S101
+        return self._difference(before, self._last, self._history[-1:])
+
+    def compare_with_first(self, model: ir.Model) -> Difference:
+        """How far the graph is from what it was before all passes.
+
+        Raises:
+            CompilerError: as for `compare`.
+        """
+        if self.options.each and self._last is not None:
+            last = self._last
+        else:
+            last = self._last = self._run(model)
+        assert self._first is not None, "start() comes first"  # noqa: S101
+        return self._difference(self._first, last, self._history)
+
+    @property
+    def milliseconds(self) -> Mapping[str, float]:
+        """Time of every case on the graph that ran last; empty unless asked for."""
+        return {} if self._last is None else self._last.milliseconds
+
+    @property
+    def first_milliseconds(self) -> Mapping[str, float]:
+        """The same on the graph before all passes."""
+        return {} if self._first is None else self._first.milliseconds
+
+    def _run(self, model: ir.Model) -> _Results:
+        path = self._scratch.save(model)
+        runner = GraphRunner(path, aliases=aliases_of(model.graph), threads=self.options.threads)
+        outputs, milliseconds = [], {}
+        for case, inputs in zip(self._cases, self._inputs, strict=True):
+            outputs.append(_checked_numbers(runner.run(inputs), case.name))
+            if self.options.timed:
+                milliseconds[case.name] = runner.milliseconds(inputs)
+        return _Results(tuple(outputs), milliseconds)
+
+    def _difference(
+        self, before: _Results, after: _Results, passes: Sequence[tuple[Contract, tuple[Arrays, ...]]]
+    ) -> Difference:
+        worst = Difference(0.0, "")
+        for index, case in enumerate(self._cases):
+            outputs = after.outputs[index]
+            for contract, inputs in reversed(passes):
+                outputs = _adapted(contract, outputs, inputs[index])
+            found = difference(before.outputs[index], outputs)
+            worst = max(worst, Difference(found.size, f"{found.where} of {case.name!r}"), key=lambda one: one.size)
+        return worst
+
+
+def difference(before: Arrays, after: Arrays) -> Difference:
+    """The largest difference of any output; where `after` is NaN nothing is compared.
+
+    Raises:
+        CompilerError: names, shapes or types of the outputs differ.
+    """
+    if set(before) != set(after):
+        raise CompilerError(
+            f"The graph's outputs have changed: {sorted(set(before) - set(after))} are gone and "
+            f"{sorted(set(after) - set(before))} are new. A pass that changes outputs declares adapt_outputs."
+        )
+    sizes = {name: _size(name, before[name], after[name]) for name in before}
+    where = max(sizes, key=lambda name: sizes[name])
+    return Difference(sizes[where], where)
+
+
+def _size(name: str, before: np.ndarray, after: np.ndarray) -> float:
+    if before.shape != after.shape or before.dtype != after.dtype:
+        raise CompilerError(
+            f"The output {name!r} was {before.dtype}{list(before.shape)} and is {after.dtype}{list(after.shape)}. "
+            f"A pass that changes outputs declares adapt_outputs."
+        )
+    if before.size == 0:
+        return 0.0
+    scale = max(1.0, float(np.abs(before).max()))
+    apart = np.abs(before.astype(np.float32) - after.astype(np.float32))
+    return float(np.nan_to_num(apart, nan=0.0).max()) / scale
+
+
+def _checked_numbers(outputs: dict[str, np.ndarray], case: str) -> dict[str, np.ndarray]:
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CompilerError(f"The output {name!r} of {case!r} holds numbers that are not finite (NaN or infinity)")
+    return outputs
+
+
+def _adapted(contract: Contract, outputs: Arrays, inputs: Arrays) -> Arrays:
+    try:
+        return contract.adapt_outputs(outputs, inputs)
+    except Exception as error:
+        raise CompilerError(f"Its adapt_outputs failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,251 @@
+"""Run passes over a graph, one by one, and let none go by unchecked.
+
+    pass ─► count of rewrites ─► verify: is the graph legal? ─► equivalence: are its numbers the same? ─► next pass
+
+A pass that raises, makes the graph illegal or breaks its numbers stops everything and is named.
+"""
+
+import inspect
+import logging
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from stagewhisper.compiler.contract import Contract, Pass, contract_of
+from stagewhisper.compiler.equivalence import Difference, Equivalence
+from stagewhisper.compiler.graph_tools import ALIASES
+from stagewhisper.compiler.passes import PASSES
+from stagewhisper.compiler.report import Parameter, PassRecord, Report
+from stagewhisper.compiler.verify import verify
+from stagewhisper.errors import CompilerError, OptionError
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 400
+
+
+@dataclass(frozen=True)
+class PassStep:
+    """One entry of a pipeline."""
+
+    name: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    tolerance: float | None = None
+    """How far the pass may change the numbers; None is what the pass declares."""
+
+
+@dataclass(frozen=True)
+class _Planned:
+    step: PassStep
+    function: Pass
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What a graph weighs."""
+
+    ops: int
+    n_bytes: int
+
+
+def run_passes(
+    model: ir.Model,
+    steps: Sequence[PassStep],
+    *,
+    disabled: Collection[str] = (),
+    equivalence: Equivalence | None = None,
+) -> Report:
+    """What the passes did to the model's graph, which they edit in place.
+
+    `disabled` names passes to be left out. Without an `equivalence` the numbers are not compared.
+
+    Raises:
+        OptionError: there is no pass of a name, or it has no such parameter.
+        CompilerError: a pass failed, made the graph illegal or broke its numbers; the message names it.
+    """
+    planned = [_planned(step) for step in steps if step.name not in disabled]
+    _check_known(disabled)
+    types_before, size_before = _op_types(model.graph), _size(model.graph)
+    with _blaming("before any pass"):
+        verify(model)
+        if equivalence is not None:
+            equivalence.start(model)
+    runner = _run_and_compare_at_the_end if equivalence and not equivalence.options.each else _run_all
+    records, found = runner(model, planned, equivalence)
+    if ALIASES in model.graph.metadata_props:
+        model.metadata_props[ALIASES] = model.graph.metadata_props[ALIASES]
+    return Report(
+        graph=model.graph.name or "graph",
+        passes=tuple(records),
+        switched_off=tuple(step.name for step in steps if step.name in disabled),
+        op_types_before=types_before,
+        op_types_after=_op_types(model.graph),
+        bytes_before=size_before.n_bytes,
+        bytes_after=_size(model.graph).n_bytes,
+        difference=found.size if found else None,
+        where=found.where if found else "",
+        ms_before=dict(equivalence.first_milliseconds) if equivalence else {},
+        ms_after=dict(equivalence.milliseconds) if equivalence else {},
+    )
+
+
+def check_step(step: PassStep) -> None:
+    """Nothing, if the pass exists and takes these parameters.
+
+    Raises:
+        OptionError: it does not.
+    """
+    _planned(step)
+
+
+def _planned(step: PassStep) -> _Planned:
+    function = PASSES.get(step.name)
+    known = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in step.parameters:
+        if name not in known:
+            raise OptionError(
+                f"The pass {step.name!r} has no parameter {name!r}. Known: {', '.join(sorted(known)) or 'none'}."
+            )
+    contract = contract_of(function)
+    if step.tolerance is not None:
+        contract = replace(contract, tolerance=step.tolerance)
+    return _Planned(step, function, contract)
+
+
+def _check_known(disabled: Collection[str]) -> None:
+    for name in disabled:
+        if name not in PASSES.names():
+            raise OptionError(f"No pass named {name!r} to switch off. Known: {', '.join(PASSES.names())}.")
+
+
+def _run_all(
+    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence | None
+) -> tuple[list[PassRecord], Difference | None]:
+    records = [_run_one(model, one, equivalence) for one in planned]
+    if equivalence is None or not equivalence.options.each:
+        return records, None
+    return records, equivalence.compare_with_first(model)
+
+
+def _run_and_compare_at_the_end(
+    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence | None
+) -> tuple[list[PassRecord], Difference | None]:
+    """Where the last graph is not the first one's equal, the passes run again on a copy to find out which broke it."""
+    assert equivalence is not None  # noqa: S101
+    copy = model.clone()
+    records = [_run_one(model, one, equivalence) for one in planned]
+    allowed = sum(record.tolerance for record in records if record.tolerance is not None)
+    try:
+        found = equivalence.compare_with_first(model)
+        if found.size <= allowed or not records:
+            return records, found
+        reason = f"{found.size:.1e} in {found.where}, where {allowed:.1e} is allowed"
+    except CompilerError as error:
+        reason = str(error)
+    logger.info("The numbers have changed (%s). Running the passes again to find out which one did it.", reason)
+    equivalence.restart(copy)
+    _run_all(copy, planned, equivalence)
+    raise CompilerError(f"The passes together changed the numbers too much, though none did alone: {reason}.")
+
+
+def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None) -> PassRecord:
+    before, form = _size(model.graph), _form(model.graph)
+    ms_before = dict(equivalence.milliseconds) if equivalence else {}
+    started = time.perf_counter()
+    with _blaming(f"the pass {planned.step.name!r}"):
+        rewrites = _call(planned, model.graph)
+        finished = time.perf_counter()
+        verify(model)
+        changed = rewrites > 0 or _form(model.graph) != form
+        found = _compared(model, planned.contract, equivalence) if equivalence and changed else None
+    checked = time.perf_counter()
+    after = _size(model.graph)
+    logger.info("%s: %d rewrites, %d → %d operators", planned.step.name, rewrites, before.ops, after.ops)
+    return PassRecord(
+        name=planned.step.name,
+        rewrites=rewrites,
+        seconds=finished - started,
+        check_seconds=checked - finished,
+        ops_before=before.ops,
+        ops_after=after.ops,
+        bytes_before=before.n_bytes,
+        bytes_after=after.n_bytes,
+        parameters=dict(planned.step.parameters),
+        tolerance=planned.contract.tolerance if equivalence and changed else None,
+        difference=found.size if found else None,
+        where=found.where if found else "",
+        ms_before=ms_before if found else {},
+        ms_after=dict(equivalence.milliseconds) if equivalence and found else {},
+    )
+
+
+def _call(planned: _Planned, graph: ir.Graph) -> int:
+    try:
+        rewrites = planned.function(graph, **planned.step.parameters)
+    except (CompilerError, OptionError):
+        raise
+    except Exception as error:
+        reason = textwrap.shorten(str(error), _LONGEST_REASON)  # some print a whole graph
+        raise CompilerError(f"it failed with {type(error).__name__}: {reason}") from error
+    if isinstance(rewrites, bool) or not isinstance(rewrites, int) or rewrites < 0:
+        raise CompilerError(f"it returned {rewrites!r}; expected the number of its rewrites")
+    return rewrites
+
+
+def _compared(model: ir.Model, contract: Contract, equivalence: Equivalence) -> Difference | None:
+    equivalence.follow(contract, model.graph)
+    if not equivalence.options.each:
+        return None
+    found = equivalence.compare(model)
+    if found.size > contract.tolerance:
+        raise CompilerError(
+            f"it changed the numbers: {found.size:.1e} in {found.where}, where {contract.tolerance:.1e} is allowed"
+        )
+    return found
+
+
+@contextmanager
+def _blaming(culprit: str) -> Iterator[None]:
+    """Turns an error of the block into one that names who made it, and what to do."""
+    try:
+        yield
+    except CompilerError as error:
+        remedy = ""
+        if culprit.startswith("the pass"):
+            name = culprit.split("'")[1]
+            remedy = f" Switch it off with --disable-pass {name}, and tell its authors."
+        raise CompilerError(f"{culprit[0].upper()}{culprit[1:]}: {error}{remedy}") from error
+
+
+def _size(graph: ir.Graph) -> _Size:
+    weights = (value.const_value for value in graph.initializers.values())
+    constants = (
+        attribute.as_tensor()
+        for node in graph.all_nodes()
+        if node.op_type == "Constant"
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.TENSOR
+    )
+    n_bytes = sum(tensor.nbytes for tensor in (*weights, *constants) if tensor is not None)
+    return _Size(sum(1 for _ in graph.all_nodes()), n_bytes)
+
+
+def _op_types(graph: ir.Graph) -> Mapping[str, int]:
+    return dict(sorted(Counter(node.op_type for node in graph.all_nodes()).items()))
+
+
+def _form(graph: ir.Graph) -> tuple[object, ...]:
+    """Something that changes whenever a node or a weight comes, goes or is wired otherwise."""
+    nodes = tuple((id(node), tuple(map(id, node.inputs))) for node in graph.all_nodes())
+    weights = tuple((name, id(value.const_value)) for name, value in graph.initializers.items())
+    return nodes, weights, tuple(map(id, graph.inputs)), tuple(map(id, graph.outputs))
