@@ -70,6 +70,13 @@ def test_another_package_adds_a_name(registry: Registry[Any], monkeypatch: pytes
         registry.get("unknown")
 
 
+def test_a_plural_that_is_no_s_names_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, joined="os:path.join")
+    assert Registry("wodget", {}, plural="gadgets").names() == ("joined",)
+    with pytest.raises(OptionError, match="No wodget named 'x'"):
+        Registry("wodget", {}, plural="gadgets").get("x")
+
+
 def test_another_package_cannot_take_a_name_of_ours(registry: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, path="os:path.join")
     assert registry.names() == ("broken", "lost", "path")

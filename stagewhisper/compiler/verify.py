@@ -66,7 +66,12 @@ def _defined_values(graph: ir.Graph) -> Iterator[tuple[ir.Value, str]]:
         seen |= {id(value): (value, "the initializers") for value in inner.initializers.values()}
         yield from seen.values()
         for node in inner:
-            yield from ((output, _named(node)) for output in node.outputs if output.name or output.uses())
+            yield from ((output, _named(node)) for output in node.outputs if _is_made(output))
+
+
+def _is_made(output: ir.Value) -> bool:
+    """Whether a node's output is there at all: an optional one without a name that nobody reads is left out."""
+    return bool(output.name or output.uses() or output.is_graph_output())
 
 
 def _wrong_order(graph: ir.Graph, *, outer: set[int]) -> Iterator[str]:
