@@ -168,8 +168,8 @@ def _clip(
         n_five_gram_insertions=comparison.n_five_gram_insertions,
         n_windows=transcription.n_windows,
         n_fallbacks=transcription.n_fallbacks,
-        start_error=_difference(transcription.start, item.start),
-        end_error=_difference(transcription.end, item.end),
+        start_error=_difference(transcription.speech_start, item.start),
+        end_error=_difference(transcription.speech_end, item.end),
         has_times=item.start is not None and item.end is not None,
     )
 

@@ -17,10 +17,11 @@ def setup(document: Mapping[str, Any]) -> Html:
         ("Versions", document["versions"]),
         ("Data sets", {dataset["name"]: _size(dataset) for dataset in document["datasets"]}),
     )
-    return tag("div", *(_listed(title, values) for title, values in lists), class_="setup")
+    return tag("div", *(setup_list(title, values) for title, values in lists), class_="setup")
 
 
-def _listed(title: str, values: Mapping[str, Any]) -> Html:
+def setup_list(title: str, values: Mapping[str, Any]) -> Html:
+    """A list of names and values under a heading."""
     entries = (joined((tag("dt", tag("bdi", name)), tag("dd", _shown(value)))) for name, value in values.items())
     return tag("section", tag("h3", title), tag("dl", *entries))
 

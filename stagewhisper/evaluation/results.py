@@ -101,7 +101,7 @@ class LanguageAccuracy:
 
 @dataclass(frozen=True)
 class TimingAccuracy:
-    """How near the first segment's start and the last one's end are to the truth."""
+    """How near the start and the end of all speech, as the model's timestamps have them, are to the truth."""
 
     n_judged: int
     """Clips whose true times are known."""
@@ -292,7 +292,7 @@ class Clip:
     n_windows: int
     n_fallbacks: int
     start_error: float | None
-    """Start of the first segment minus the true one; None when the truth is not known or there is no text."""
+    """Start by the model's timestamps (`speech_times.py`) minus the true one; None when that or the text is missing."""
     end_error: float | None
     has_times: bool
     """Whether the data set tells the true times."""

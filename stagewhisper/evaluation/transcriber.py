@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any, Protocol, Unpack, runtime_checkable
 
 from stagewhisper.evaluation.items import Item
+from stagewhisper.evaluation.speech_times import speech_times
 from stagewhisper.transcript import Transcript
 from stagewhisper.transcription import TranscribeOptions
 
 
 @runtime_checkable
 class Transcriber(Protocol):
-    """Whatever transcribes: `stagewhisper.Model`, or another system behind these two names."""
+    """Whatever transcribes: `stagewhisper.Model`, or another system behind these two names.
+
+    One that has a `tokenizer` with a `timestamp_begin`, the id of <|0.00|> in the tokens of its segments, has its times
+    judged by the timestamps among them; any other by the segments' `start` and `end`.
+    """
 
     @property
     def is_multilingual(self) -> bool:
@@ -32,9 +37,9 @@ class Transcription:
     duration: float
     elapsed: float
     detected_language: str | None
-    start: float | None
-    """Of the first segment with text; None when there is none."""
-    end: float | None
+    speech_start: float | None
+    """By the timestamps that the model wrote; None when there is no text."""
+    speech_end: float | None
     n_windows: int
     n_fallbacks: int
 
@@ -52,7 +57,7 @@ def transcribe_item(model: Transcriber, item: Item, options: TranscribeOptions) 
     started = time.perf_counter()
     transcript = model.transcribe(item.source.read(), **options)
     elapsed = time.perf_counter() - started
-    spoken = [segment for segment in transcript if segment.text.strip()]
+    start, end = speech_times(transcript, timestamp_begin=_timestamp_begin(model)) or (None, None)
     temperatures = {segment.seek: segment.temperature for segment in transcript}
     first = first_temperature(options)
     return Transcription(
@@ -60,11 +65,16 @@ def transcribe_item(model: Transcriber, item: Item, options: TranscribeOptions) 
         duration=transcript.duration,
         elapsed=elapsed,
         detected_language=None if transcript.language_probability is None else transcript.language,
-        start=min((segment.start for segment in spoken), default=None),
-        end=max((segment.end for segment in spoken), default=None),
+        speech_start=start,
+        speech_end=end,
         n_windows=len(temperatures),
         n_fallbacks=sum(temperature > first for temperature in temperatures.values()),
     )
+
+
+def _timestamp_begin(model: Transcriber) -> int | None:
+    begin = getattr(getattr(model, "tokenizer", None), "timestamp_begin", None)
+    return begin if isinstance(begin, int) else None
 
 
 def first_temperature(options: TranscribeOptions) -> float:

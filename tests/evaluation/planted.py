@@ -68,6 +68,7 @@ class FakeModel:
     answers: dict[str, Any] = field(default_factory=lambda: dict(ANSWERS))
     is_multilingual: bool = True
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tokenizer: Any = None
 
     def transcribe(self, audio: Path | bytes, **options: Any) -> Transcript:
         name = audio.name if isinstance(audio, Path) else audio.decode()
