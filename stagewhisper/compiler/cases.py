@@ -56,8 +56,7 @@ def decoder_cases(
     Raises:
         CompilerError: ONNX Runtime cannot run the graphs.
     """
-    encoded = _runner(encoder, folder / "encoder", threads).run({"mel": mel})
-    cross = {name: array for name, array in encoded.items() if name.startswith("cross_")}
+    cross = _cross(_runner(encoder, folder / "encoder", threads), mel)
     runner = _runner(decoder, folder / "decoder", threads)
     tokens = np.tile(np.asarray(prompt, np.int64), (len(mel) * N_BEAMS, 1))
     past = _empty_past(decoder, len(tokens))
@@ -71,6 +70,14 @@ def decoder_cases(
         cases.append(Case(f"step{name}", _inputs(next_tokens[rows], _rows(past, rows), _rows(cross, slice(0, 1)))))
     cases.append(Case(f"step, {len(mel)} windows of {N_BEAMS} beams", _inputs(next_tokens, past, cross)))
     return tuple(cases)
+
+
+def _cross(runner: GraphRunner, mel: MelBatch) -> Arrays:
+    """The encoder's `cross_*` of all windows, one after the other: attention's scores take the most memory of all."""
+    encoded = [runner.run({"mel": mel[index : index + 1]}) for index in range(len(mel))]
+    return {
+        name: np.concatenate([outputs[name] for outputs in encoded]) for name in encoded[0] if name.startswith("cross_")
+    }
 
 
 def _decoded(runner: GraphRunner, tokens: np.ndarray, past: Arrays, cross: Arrays) -> tuple[np.ndarray, Arrays]:

@@ -78,6 +78,7 @@ class GraphRunner:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what fails is raised, too
+        options.enable_cpu_mem_arena = False  # it keeps every buffer that any call ever needed
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -156,7 +157,8 @@ class Equivalence:
         self._inputs = [case.inputs for case in cases]
         self._history: list[tuple[Contract, tuple[Arrays, ...]]] = []
         self._first: _Results | None = None
-        self._last: _Results | None = None
+        self._before: _Results | None = None
+        self._last: _Results | None = None  # of the graph as it is now; None when a pass has changed it since
 
     def start(self, model: ir.Model) -> None:
         """Run the graph as it is before any pass.
@@ -188,6 +190,7 @@ class Equivalence:
         except Exception as error:
             raise CompilerError(f"Its adapt_inputs failed: {type(error).__name__}: {error}") from error
         self._history.append((contract, tuple(self._inputs)))
+        self._before, self._last = self._last, None
 
     def compare(self, model: ir.Model) -> Difference:
         """How far the graph is from what it was at the last comparison, which `follow` has told one pass about.
@@ -195,8 +198,9 @@ class Equivalence:
         Raises:
             CompilerError: the graph does not run, its numbers are no numbers, or its outputs are not those declared.
         """
-        before, self._last = self._last, self._run(model)
+        before, self._before = self._before, None
         assert before is not None, "start() comes first"  # noqa: S101
+        self._last = self._run(model)
         return self._difference(before, self._last, self._history[-1:])
 
     def compare_with_first(self, model: ir.Model) -> Difference:
@@ -205,12 +209,10 @@ class Equivalence:
         Raises:
             CompilerError: as for `compare`.
         """
-        if self.options.each and self._last is not None:
-            last = self._last
-        else:
-            last = self._last = self._run(model)
         assert self._first is not None, "start() comes first"  # noqa: S101
-        return self._difference(self._first, last, self._history)
+        if self._last is None:
+            self._last = self._run(model)
+        return self._difference(self._first, self._last, self._history)
 
     @property
     def milliseconds(self) -> Mapping[str, float]:
@@ -270,7 +272,7 @@ def _size(name: str, before: np.ndarray, after: np.ndarray) -> float:
     if before.size == 0:
         return 0.0
     scale = max(1.0, float(np.abs(before).max()))
-    apart = np.abs(before.astype(np.float32) - after.astype(np.float32))
+    apart = np.abs(before.astype(np.float32, copy=False) - after.astype(np.float32, copy=False))
     return float(np.nan_to_num(apart, nan=0.0).max()) / scale
 
 

@@ -101,6 +101,14 @@ def test_times_are_measured_for_every_case_when_asked(tmp_path: Path) -> None:
     assert set(timed.first_milliseconds) == {"first", "second"}
 
 
+def test_a_graph_that_no_pass_has_changed_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    equivalence = Equivalence([Case("all", {"past": np.ones(600, np.float32)})], tmp_path, options=Options(each=False))
+    model = growing_model()
+    equivalence.start(model)
+    monkeypatch.setattr(Scratch, "save", lambda self, model: pytest.fail("saved again"))
+    assert equivalence.compare_with_first(model).size == 0
+
+
 def test_a_pass_without_a_declaration_is_held_to_the_strictest(tmp_path: Path) -> None:
     def plain(graph: ir.Graph) -> int:
         return 0
