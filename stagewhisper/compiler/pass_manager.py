@@ -180,13 +180,18 @@ def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None
         ops_after=after.ops,
         bytes_before=before.n_bytes,
         bytes_after=after.n_bytes,
-        parameters=dict(planned.step.parameters),
+        parameters={name: _plain(value) for name, value in planned.step.parameters.items()},
         tolerance=planned.contract.tolerance if equivalence and changed else None,
         difference=found.size if found else None,
         where=found.where if found else "",
         ms_before=ms_before if found else {},
         ms_after=dict(equivalence.milliseconds) if equivalence and found else {},
     )
+
+
+def _plain(value: Parameter) -> Parameter:
+    """What JSON gives back equal."""
+    return value if isinstance(value, bool | int | float | str) else list(value)
 
 
 def _call(planned: _Planned, graph: ir.Graph) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Parameter = bool | int | float | str
-"""What a recipe may set on a pass."""
+Parameter = bool | int | float | str | Sequence[str]
+"""What a recipe may set on a pass; a sequence of patterns, say, of the layers it is for."""
 
 
 @dataclass(frozen=True)

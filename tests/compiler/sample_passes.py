@@ -1,5 +1,7 @@
 """Passes as other packages might bring them, good and bad, for the manager to run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -26,7 +28,7 @@ def swap_addends(graph: ir.Graph) -> int:
     return count
 
 
-def do_nothing(graph: ir.Graph) -> int:
+def do_nothing(graph: ir.Graph, *, to: Sequence[str] = ("*",)) -> int:
     return 0
 
 

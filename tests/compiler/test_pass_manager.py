@@ -84,7 +84,7 @@ def test_passes_are_counted_timed_and_compared(checkpoint: Checkpoint, cases: tu
 
 
 def test_the_report_survives_json(checkpoint: Checkpoint, cases: tuple[Case, ...], tmp_path: Path) -> None:
-    steps = (PassStep("scale_logits", {"factor": 1.0}),)
+    steps = (PassStep("scale_logits", {"factor": 1.0}), PassStep("do_nothing", {"to": ("decoder.*", "encoder.*")}))
     report = run(checkpoint, cases, tmp_path, steps=steps, options=Options(timed=True))
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
@@ -211,7 +211,8 @@ def test_passes_are_switched_off_by_name(checkpoint: Checkpoint, cases: tuple[Ca
         ((PassStep("fuse_everything"),), (), "No pass named 'fuse_everything'. Known: .*swap_addends"),
         ((PassStep("swap_addends"),), ("fuse_nothing",), "No pass named 'fuse_nothing' to switch off. Known: "),
         ((PassStep("scale_logits", {"divisor": 2}),), (), "'scale_logits' has no parameter 'divisor'. Known: factor."),
-        ((PassStep("do_nothing", {"graph": 2}),), (), "'do_nothing' has no parameter 'graph'. Known: none."),
+        ((PassStep("fail", {"loudly": True}),), (), "'fail' has no parameter 'loudly'. Known: none."),
+        ((PassStep("do_nothing", {"graph": 2}),), (), "'do_nothing' has no parameter 'graph'. Known: to."),
     ],
 )
 def test_unknown_names_are_errors_before_anything_runs(
