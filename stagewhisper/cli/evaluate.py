@@ -12,6 +12,7 @@ from stagewhisper.cli.evaluate_journal import about_engine, journal_path, model_
 from stagewhisper.cli.evaluate_options import add_options
 from stagewhisper.cli.evaluate_report import report_lines
 from stagewhisper.cli.messages import Messages
+from stagewhisper.cli.output_files import check_writable, write_text
 from stagewhisper.cli.parsing import Commands, HelpFormatter
 from stagewhisper.cli.progress import ProgressBar
 from stagewhisper.cli.streams import print_text
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace, messages: Messages) -> int:
 
     options = decoding_options(arguments)
     for path in (arguments.json, arguments.html):
-        _check_writable(path)
+        check_writable(path)
     score([("", "")], normalizer=arguments.normalizer)  # a missing package must not cost fetching a model
     document = read_document(arguments.reference) if _is_document(arguments.reference) else None
     datasets = load_datasets(arguments.datasets, limit=_limit(arguments.limit))
@@ -142,26 +143,14 @@ def _limit(limit: int | None) -> int | None:
     return limit
 
 
-def _check_writable(path: str | None) -> None:
-    """Raise now what would cost hours: the folder has to be there and take files."""
-    if path is None:
-        return
-    import tempfile
-
-    try:
-        tempfile.TemporaryFile(dir=Path(path).parent).close()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
 def _write(evaluation: "Evaluation", datasets: "Sequence[DataSet]", arguments: argparse.Namespace) -> None:
     document = evaluation.to_dict()
     if arguments.json is not None:
-        _write_text(arguments.json, json.dumps(document) + "\n")
+        write_text(arguments.json, json.dumps(document) + "\n")
     if arguments.html is not None:
         from stagewhisper.evaluation.page import html_page
 
-        _write_text(arguments.html, html_page(document, _audio_of(datasets)))
+        write_text(arguments.html, html_page(document, _audio_of(datasets)))
 
 
 def _audio_of(datasets: "Sequence[DataSet]") -> Callable[[str], bytes | None]:
@@ -176,20 +165,3 @@ def _audio_of(datasets: "Sequence[DataSet]") -> Callable[[str], bytes | None]:
             return None
 
     return audio_of
-
-
-def _write_text(path: str, text: str) -> None:
-    from stagewhisper.atomic import writing_atomically
-
-    try:
-        with writing_atomically(Path(path)) as file:
-            file.write(text.encode("utf-8", "replace").decode("utf-8"))  # names may hold what is no character
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: str, error: OSError) -> StagewhisperError:
-    return StagewhisperError(
-        f"Cannot write {path!r}: {error.strerror or error}. "
-        "Choose another place, or make room or give write permission there."
-    )
