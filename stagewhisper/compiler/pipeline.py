@@ -7,5 +7,5 @@ Each is exact: float32 in, float32 out, the same numbers within rounding. Quanti
 
 from stagewhisper.compiler.pass_manager import PassStep
 
-FP32: tuple[PassStep, ...] = (PassStep("make_kv_cache_static"),)
+FP32: tuple[PassStep, ...] = (PassStep("make_kv_cache_static"), PassStep("broadcast_tile"))
 """For encoder and decoder alike; a pass that finds nothing to do in one of them says 0."""

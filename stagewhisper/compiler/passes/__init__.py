@@ -8,6 +8,7 @@ PASSES: Registry[Callable[..., int]] = Registry(
     "pass",
     {
         # name: "stagewhisper.compiler.passes.<name>:<name>", sorted
+        "broadcast_tile": "stagewhisper.compiler.passes.broadcast_tile:broadcast_tile",
         "make_kv_cache_static": "stagewhisper.compiler.passes.make_kv_cache_static:make_kv_cache_static",
         "quantize_blockwise": "stagewhisper.compiler.passes.quantize_blockwise:quantize_blockwise",
         "quantize_dynamic": "stagewhisper.compiler.passes.quantize_dynamic:quantize_dynamic",
