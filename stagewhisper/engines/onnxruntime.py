@@ -1,11 +1,6 @@
-"""A compiled bundle on ONNX Runtime; keys and values stay in its buffers from step to step.
+"""A compiled bundle on ONNX Runtime; keys and values stay in its buffers from step to step."""
 
-The cache of the plain graph grows by one position a step: each step's output is bound as the next one's input, so
-nothing is copied on our side.
-"""
-
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,15 +11,8 @@ from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
+from stagewhisper.engines.onnxruntime_past import Buffers, Past, ort, past_form
 from stagewhisper.errors import BundleError
-
-# Unless told so before it is imported, ONNX Runtime writes a device id into the user's cache and sends events about
-# every session to its makers. Nobody asked for that, and offline means offline.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
-
-Buffers = dict[str, ort.OrtValue]
-"""Tensors inside ONNX Runtime, by the name of the graph input that they are bound to."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +27,7 @@ class Features:
 class Cache:
     """Keys and values of the tokens so far, and those of the audio."""
 
-    past: Buffers
+    past: Past
     cross: Buffers
 
 
@@ -65,7 +53,8 @@ class OnnxRuntimeEngine:
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {bundle.path}: {error}. Compile it again.") from error
         self._cross_names = [name for name in _output_names(self._encoder) if name.startswith("cross_")]
-        self._present_names = [name for name in _output_names(self._decoder) if name.startswith("present_")]
+        self._past_form = past_form(self._decoder)
+        self._takes_length = any(one.name == "n_past" for one in self._decoder.get_inputs())
 
     @property
     def dims(self) -> ModelDims:
@@ -74,48 +63,57 @@ class OnnxRuntimeEngine:
 
     def encode(self, mel: MelBatch) -> Features:
         """Cross-attention keys and values of whole windows."""
-        outputs = _run(self._encoder, {"mel": _buffer(mel)}, self._cross_names)
+        outputs = _run(self._encoder, {"mel": _buffer(mel)}, dict.fromkeys(self._cross_names))
         return Features(outputs, n_audio=len(mel))
 
     def start(self, features: Features) -> Cache:
         """An empty cache with one sequence for each window."""
-        n_head = self._dims.n_text_head
-        empty = np.zeros((features.n_audio, n_head, 0, self._dims.n_text_state // n_head), np.float32)
-        return Cache({_past_name(name): _buffer(empty) for name in self._present_names}, features.cross)
+        return Cache(self._past_form.empty(features.n_audio), features.cross)
 
     def decode_step(
         self, tokens: Tokens, cache: Cache, *, logit_positions: Sequence[int] = (-1,)
     ) -> DecoderOutput[Cache]:
         """Logits after `tokens`, which follow what is in the cache."""
-        positions = np.asarray(logit_positions, np.int64)
+        if self._past_form.is_static and cache.past.n_past > 0 and tokens.shape[1] > 1:
+            return self._one_by_one(tokens, cache, logit_positions)
         inputs = {
             "tokens": _buffer(tokens),
-            "logit_positions": _buffer(positions),
-            **cache.past,
+            "logit_positions": _buffer(np.asarray(logit_positions, np.int64)),
+            **cache.past.inputs(),
             **cache.cross,
         }
-        outputs = _run(self._decoder, inputs, ["logits", *self._present_names])
-        past = {_past_name(name): outputs[name] for name in self._present_names}
+        if self._takes_length:
+            inputs["n_past"] = _buffer(np.asarray(cache.past.n_past, np.int64))
+        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs()})
+        past = cache.past.after(outputs, tokens.shape[1])
         return DecoderOutput(outputs["logits"].numpy(), replace(cache, past=past))
+
+    def _one_by_one(self, tokens: Tokens, cache: Cache, logit_positions: Sequence[int]) -> DecoderOutput[Cache]:
+        """Several tokens behind others: GroupQueryAttention takes them for one sequence only, so they go singly."""
+        logits = []
+        for position in range(tokens.shape[1]):
+            output = self.decode_step(tokens[:, position : position + 1], cache)
+            logits.append(output.logits)
+            cache = output.cache
+        return DecoderOutput(np.concatenate(logits, axis=1)[:, list(logit_positions)], cache)
 
     def reorder(self, cache: Cache, source_indices: Sequence[int]) -> Cache:
         """A cache whose sequence i continues sequence `source_indices[i]`."""
-        rows = list(source_indices)
-        n_seq = next(iter(cache.past.values())).shape()[0]
-        if rows == list(range(n_seq)):
-            return cache
-        return replace(cache, past={name: _buffer(value.numpy()[rows]) for name, value in cache.past.items()})
+        return replace(cache, past=cache.past.reordered(source_indices))
 
 
-def _run(session: ort.InferenceSession, inputs: Buffers, output_names: Sequence[str]) -> Buffers:
-    """The named outputs, in buffers that ONNX Runtime allocates; a binding of its own makes this safe in threads."""
+def _run(session: ort.InferenceSession, inputs: Buffers, outputs: Mapping[str, ort.OrtValue | None]) -> Buffers:
+    """The named outputs, in the buffers given or new ones; a binding of its own makes this safe in threads."""
     binding = session.io_binding()
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, value)
-    for name in output_names:
-        binding.bind_output(name, "cpu")
+    for name, place in outputs.items():
+        if place is None:
+            binding.bind_output(name, "cpu")
+        else:
+            binding.bind_ortvalue_output(name, place)
     session.run_with_iobinding(binding)
-    return dict(zip(output_names, binding.get_outputs(), strict=True))
+    return dict(zip(outputs, binding.get_outputs(), strict=True))
 
 
 def _buffer(array: np.ndarray) -> ort.OrtValue:
@@ -124,7 +122,3 @@ def _buffer(array: np.ndarray) -> ort.OrtValue:
 
 def _output_names(session: ort.InferenceSession) -> list[str]:
     return [output.name for output in session.get_outputs()]
-
-
-def _past_name(present_name: str) -> str:
-    return present_name.replace("present_", "past_", 1)
