@@ -181,7 +181,7 @@ def use_domain(graph: ir.Graph, domain: str = MICROSOFT) -> None:
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """A new constant; its name is `name`, with a number behind it where that is taken."""
     name = unique_name(graph, name)
-    return _register(graph, ir.tensor(np.ascontiguousarray(array), name=name), name)
+    return _register(graph, ir.tensor(np.asarray(array, order="C"), name=name), name)
 
 
 def derive_initializer(
@@ -212,7 +212,7 @@ def derive_initializer(
         array = compute(*(tensor.numpy() for tensor in tensors if tensor is not None))
         if array.shape != tuple(shape):
             raise ValueError(f"{name} was announced as {tuple(shape)} and is {array.shape}")
-        return ir.tensor(np.ascontiguousarray(array), dtype=dtype, name=name)
+        return ir.tensor(np.asarray(array, order="C"), dtype=dtype, name=name)
 
     return _register(graph, ir.LazyTensor(read, dtype, ir.Shape(shape), name=name), name)
 
