@@ -1,0 +1,1 @@
+"""The rules that `eliminate_transposes` is made of; each takes Transposes out of a graph or leaves it alone."""
