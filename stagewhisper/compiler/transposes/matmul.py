@@ -60,16 +60,16 @@ def takes(value: ir.Value, perm: Permutation, shapes: InferredShapes) -> bool:
     uses = value.uses()
     if not uses or value.is_graph_output():
         return False
-    return all(_takes(use.node, _SIDES[use.idx], perm, shapes) for use in uses)
+    return all(_takes(use.node, use.idx, perm, shapes) for use in uses)
 
 
-def _takes(node: ir.Node, side: str, perm: Permutation, shapes: InferredShapes) -> bool:
+def _takes(node: ir.Node, index: int, perm: Permutation, shapes: InferredShapes) -> bool:
     if not is_op(node, "MatMul") and not is_op(node, "FusedMatMul", domain=MICROSOFT):
         return False
     if any(shapes.dtype(operand) != ir.DataType.FLOAT for operand in node.inputs):
         return False
     left, right = (shapes.rank(operand) for operand in node.inputs)
-    flags = _after(_flags(node), side, perm)
+    flags = _after(_flags(node), _SIDES[index], perm)
     if flags is None or left is None or right is None:
         return False
     if flags["transBatchA"] or flags["transBatchB"]:

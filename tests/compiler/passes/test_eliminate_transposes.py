@@ -264,6 +264,15 @@ def test_it_declines_a_transpose_that_others_read_too() -> None:
     assert (count, ops["Transpose"], ops["MatMul"]) == (0, 1, 1)
 
 
+def test_it_declines_operators_that_read_it_as_their_third_input() -> None:
+    def build(g: SmallGraph) -> ir.Value:
+        keys = turn(g, g.inputs["square"], 0, 2, 1)
+        return g.op("Softmax", g.op("Where", g.op("IsNaN", g.inputs["square"]), g.inputs["square"], keys))
+
+    count, ops = after(build)
+    assert (count, ops["Transpose"]) == (0, 1)
+
+
 @pytest.mark.parametrize("dtype", [ir.DataType.FLOAT16, ir.DataType.INT32])
 def test_it_declines_types_that_the_kernel_lacks(dtype: ir.DataType) -> None:
     g = SmallGraph({"x": (dtype, [2, 3, 4]), "z": (dtype, [2, 3, 4])})
