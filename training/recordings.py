@@ -22,7 +22,9 @@ from training.grammar.pronunciation import spoken
 from training.noise import noise
 from training.wear import at_speed, worn
 
-_COPIES = {"fsdd": 5, "an4": 6, "voices": 2}
+_COPIES = {"fsdd": 8, "an4": 6, "voices": 2}
+_SPEEDS = {"fsdd": 0.22}  # two speakers have to stand for all throats
+_SPEED = 0.12  # log of the largest change of speed, for the other sources
 _N_NOISES = 500
 
 
@@ -75,8 +77,9 @@ def _add_copies(
     samples = load_audio(folder / entry["audio"])
     text = written(entry["text"], source)
     phonemes = tuple(espeak.phonemes(spoken(text, "en")[0], voice="en-us"))
+    spread = _SPEEDS.get(source, _SPEED)
     for copy in range(n_copies):
-        heard = samples if copy == 0 else at_speed(samples, float(np.exp(rng.uniform(-0.12, 0.12))))
+        heard = samples if copy == 0 else at_speed(samples, float(np.exp(rng.uniform(-spread, spread))))
         about = with_limits(Description(text, "en", source, entry["speaker"], 0, 0, phonemes=phonemes), heard)
         corpus.add(about, heard if copy == 0 else worn(heard, rng))
 

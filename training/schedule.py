@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from training.kinds import MIDDLE, SHORT, SINGLE, WHOLE, Kind
 
 WEIGHTS = {
-    ("en", "fsdd"): 0.08,
+    ("en", "fsdd"): 0.10,
     ("en", "an4"): 0.22,
     ("en", "voices"): 0.01,
-    ("en", "espeak"): 0.13,
+    ("en", "espeak"): 0.11,
     ("en", "flite"): 0.05,
     ("en", "festival"): 0.03,
     ("es", "espeak"): 0.16,
@@ -22,7 +22,7 @@ STAGES: tuple[tuple[float, tuple[tuple[Kind, float], ...]], ...] = (
     (0.12, ((SINGLE, 1.0),)),
     (0.45, ((SHORT, 0.8), (MIDDLE, 0.2))),
     (0.70, ((SHORT, 0.4), (MIDDLE, 0.5), (WHOLE, 0.1))),
-    (1.00, ((SHORT, 0.3), (MIDDLE, 0.35), (WHOLE, 0.35))),
+    (1.00, ((SHORT, 0.25), (MIDDLE, 0.35), (WHOLE, 0.4))),
 )
 """Up to which part of the training which kinds of windows are drawn how often."""
 

@@ -97,7 +97,7 @@ def _draw_style(
     placed: Sequence[Placed],
     language: str,
 ) -> _Style:
-    translates = language != "en" and rng.random() < 0.35
+    translates = language != "en" and rng.random() < 0.45
     # Without timestamps there is no way to say that an utterance goes on in the next window.
     stamped = any(item.is_cut for item in placed) or rng.random() < (0.7 if kind.whole else 0.5)
     is_prompted = rng.random() < 0.2
