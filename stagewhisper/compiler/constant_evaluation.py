@@ -121,7 +121,7 @@ def _smallest(*arrays: Array) -> Any:
 def _gather(call: _Call) -> Array:
     data, indices, axis = call.array(0), call.array(1), call.attribute("axis", 0)
     call.allow(data.size // max(data.shape[axis], 1) * indices.size, data.dtype)
-    return np.take(data, indices, axis=axis)
+    return np.asarray(np.take(data, indices, axis=axis))  # of one number, NumPy makes no array
 
 
 def _squeeze(call: _Call) -> Array:
