@@ -143,7 +143,7 @@ class GraphRunner:
 
 def _buffer(array: np.ndarray, *, own: bool) -> ort.OrtValue:
     """The array for ONNX Runtime, which uses the array's own memory unless it is to be written over."""
-    return ort.OrtValue.ortvalue_from_numpy(np.array(array) if own else np.ascontiguousarray(array))
+    return ort.OrtValue.ortvalue_from_numpy(np.array(array) if own else np.asarray(array, order="C"))
 
 
 class Equivalence:

@@ -67,4 +67,4 @@ def bound_call(
 
 def value_of(array: np.ndarray) -> ort.OrtValue:
     """The array inside ONNX Runtime."""
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
