@@ -56,8 +56,9 @@ def test_it_names_heads_that_follow_the_audio() -> None:
 def test_its_card_tells_its_shape() -> None:
     dims = load_checkpoint(embedded_path()).dims
     card = (embedded_path() / "README.md").read_text(encoding="utf-8")
-    shape = f"{dims.n_audio_state} dimensions, {dims.n_audio_head} heads, {dims.n_audio_layer} encoder"
-    assert f"{shape} and {dims.n_text_layer} decoder layers" in card
+    heads = f"{dims.n_audio_head} encoder and {dims.n_text_head} decoder heads"
+    layers = f"{dims.n_audio_layer} encoder and {dims.n_text_layer} decoder layers"
+    assert f"{dims.n_audio_state} dimensions, {heads}, {layers}" in card
 
 
 def test_the_licence_of_its_recordings_goes_with_it() -> None:
