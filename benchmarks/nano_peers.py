@@ -10,13 +10,18 @@ compared next to it. Rows named "its own padding" show what a peer does when it 
 """
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from peer_checkpoints import write_peer_checkpoints
-from peers import Peer, by_design, our_language, our_text, peers
+from peer_checkpoints import PeerCheckpoints, write_peer_checkpoints
+from peers import SAME_INPUT, Peer, by_design, our_language, our_text, peers
 from report import store
 
 import stagewhisper
@@ -33,19 +38,50 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many clips of each set; nothing is stored then")
     arguments = parser.parse_args()
     datasets = load_datasets(arguments.datasets, limit=arguments.limit)
-    model = stagewhisper.load(arguments.model, threads=1)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = write_peer_checkpoints(load_checkpoint(find_model(arguments.model)), Path(folder))
-        same_input, own_padding = peers(checkpoints), by_design(checkpoints)
     print(f"{'set':<20} {'peer':<32} {'clips':>5} {'same text':>9} {'same language':>13}")
     sets: dict[str, dict[str, Any]] = {}
-    for dataset in datasets:
-        sets[dataset.name] = {"clips": len(dataset.items), "peers": compare(model, same_input | own_padding, dataset)}
-        show(dataset.name, sets[dataset.name])
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = write_peer_checkpoints(load_checkpoint(find_model(arguments.model)), Path(folder))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(os.cpu_count(), context, _open_all, (arguments.model, checkpoints)) as pool:
+            for dataset in datasets:
+                rows = merged(pool.map(_compare_part, parts_of(dataset)))
+                sets[dataset.name] = {"clips": len(dataset.items), "peers": rows}
+                show(dataset.name, sets[dataset.name])
     if arguments.limit is None:
-        store("nano_peers", {"model": Path(arguments.model).name, "same_input": list(same_input), "sets": sets})
-    equal = all(rows["peers"][name]["same_text"] == rows["clips"] for rows in sets.values() for name in same_input)
+        store("nano_peers", {"model": Path(arguments.model).name, "same_input": list(SAME_INPUT), "sets": sets})
+    equal = all(rows["peers"][name]["same_text"] == rows["clips"] for rows in sets.values() for name in SAME_INPUT)
     raise SystemExit(0 if equal else 1)
+
+
+_OPENED: dict[str, Any] = {}
+"""A worker's models."""
+
+
+def _open_all(model: str, checkpoints: PeerCheckpoints) -> None:
+    _OPENED["ours"] = stagewhisper.load(model, threads=1)
+    _OPENED["others"] = peers(checkpoints) | by_design(checkpoints)
+
+
+def _compare_part(part: DataSet) -> dict[str, Any]:
+    return compare(_OPENED["ours"], _OPENED["others"], part)
+
+
+def parts_of(dataset: DataSet, length: int = 25) -> Iterator[DataSet]:
+    """The data set in pieces, for several processes."""
+    for first in range(0, len(dataset.items), length):
+        yield replace(dataset, items=dataset.items[first : first + length])
+
+
+def merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of all parts added up, and their differences in a row."""
+    total: dict[str, Any] = {}
+    for part in parts:
+        for name, row in part.items():
+            known = total.setdefault(name, dict.fromkeys(row))
+            for what, found in row.items():
+                known[what] = found if known[what] is None else known[what] + found
+    return total
 
 
 def compare(model: stagewhisper.Model, others: dict[str, Peer], dataset: DataSet) -> dict[str, Any]:

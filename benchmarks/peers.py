@@ -30,6 +30,8 @@ transformers.logging.set_verbosity_error()  # it warns at each clip that max_new
 transformers.logging.disable_progress_bar()
 
 N_SILENCE = whisper.audio.N_SAMPLES
+SAME_INPUT = ("openai-whisper", "transformers", "faster-whisper")
+"""Names of the programs that are given the same input."""
 LOGPROB_THRESHOLD, NO_SPEECH_THRESHOLD = -1.0, 0.6  # whisper.transcribe's defaults
 
 
