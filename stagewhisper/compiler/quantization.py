@@ -18,6 +18,12 @@ Bits = Literal[4, 8]
 CHUNK = 1 << 16
 """Numbers worked on at a time: they and the temporaries fit into a core's cache."""
 
+INT8_LEVELS = 127
+"""The largest integer in use; −128 stays free, so that the grid is symmetric."""
+
+TINY_SCALE = np.float32(1e-30)
+"""The scale of what is zero throughout."""
+
 TINY = np.float32(np.finfo(np.float32).tiny)
 
 STRETCHES = {4: np.linspace(0.85, 1.3, 8, dtype=np.float32), 8: np.ones(1, np.float32)}
@@ -30,7 +36,7 @@ Measured on normal and on heavy-tailed weights in blocks of 32, 64 and 128; with
 
 
 def column_scales(
-    weight: Float32[np.ndarray, "n_in n_out"], *, per_channel: bool, n_levels: int = 127
+    weight: Float32[np.ndarray, "n_in n_out"], *, per_channel: bool, n_levels: int = INT8_LEVELS
 ) -> Float32[np.ndarray, "..."]:
     """Scales [n_out], or [] for the whole matrix, with which the largest weight becomes ±`n_levels`."""
     axis = 0 if per_channel else None
@@ -39,13 +45,19 @@ def column_scales(
 
 
 def quantize_columns(
-    weight: Float32[np.ndarray, "n_in n_out"], scales: Float32[np.ndarray, "..."], *, n_levels: int = 127
+    weight: Float32[np.ndarray, "n_in n_out"], scales: Float32[np.ndarray, "..."], *, n_levels: int = INT8_LEVELS
 ) -> Int8[np.ndarray, "n_in n_out"]:
     """The nearest integers to weight / scales, from −`n_levels` to `n_levels`."""
     result = np.empty(weight.shape, np.int8)
     for rows in _chunks(*weight.shape):
         result[rows] = np.clip(np.rint(weight[rows] / scales), -n_levels, n_levels)
     return result
+
+
+def channel_scales(x: Float32[np.ndarray, "..."], *, axis: int) -> Float32[np.ndarray, "..."]:
+    """Scales with which the largest number along `axis` becomes ±127; the axis stays, with length 1."""
+    largest = np.abs(x).max(axis=axis, keepdims=True)
+    return np.asarray(np.maximum(largest / np.float32(INT8_LEVELS), TINY_SCALE), np.float32)
 
 
 # --- one scale a block of a row -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
-from stagewhisper.engines.onnxruntime_past import Buffers, Past, ort, past_form
+from stagewhisper.engines.onnxruntime_past import Buffers, Past, noted_aliases, ort, past_form
 from stagewhisper.errors import BundleError
 
 
@@ -54,6 +54,8 @@ class OnnxRuntimeEngine:
             raise BundleError(f"ONNX Runtime cannot load {bundle.path}: {error}. Compile it again.") from error
         self._cross_names = [name for name in _output_names(self._encoder) if name.startswith("cross_")]
         self._past_form = past_form(self._decoder)
+        # Int8 keys and values of the audio are given back by the kernel as they are; bound to themselves, for nothing.
+        self._given_back = {name: output for name, output in noted_aliases(self._decoder).items() if "cross" in name}
         self._takes_length = any(one.name == "n_past" for one in self._decoder.get_inputs())
 
     @property
@@ -84,7 +86,8 @@ class OnnxRuntimeEngine:
         }
         if self._takes_length:
             inputs["n_past"] = _buffer(np.asarray(cache.past.n_past, np.int64))
-        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs()})
+        given_back = {output: cache.cross[name] for name, output in self._given_back.items()}
+        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs(), **given_back})
         past = cache.past.after(outputs, tokens.shape[1])
         return DecoderOutput(outputs["logits"].numpy(), replace(cache, past=past))
 
@@ -117,7 +120,7 @@ def _run(session: ort.InferenceSession, inputs: Buffers, outputs: Mapping[str, o
 
 
 def _buffer(array: np.ndarray) -> ort.OrtValue:
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
 
 
 def _output_names(session: ort.InferenceSession) -> list[str]:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ import onnxruntime as ort
 Buffers = Mapping[str, ort.OrtValue]
 """Tensors inside ONNX Runtime, by the name of the graph's input or output that they are bound to."""
 
-__all__ = ["Buffers", "Past", "PastForm", "ort", "past_form"]
+__all__ = ["Buffers", "Past", "PastForm", "noted_aliases", "ort", "past_form"]
 
 _TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -31,6 +31,7 @@ _TYPES: Mapping[str, type[np.generic]] = {
 }
 
 
+@runtime_checkable
 class Past(Protocol):
     """What a decoder call takes of the tokens before it, and what it leaves for the next one."""
 
@@ -88,8 +89,13 @@ def past_form(session: ort.InferenceSession) -> PastForm:
         for one in session.get_inputs()
         if one.name.startswith("past_self_")
     }
+    return PastForm(inputs, {name: output for name, output in noted_aliases(session).items() if name in inputs})
+
+
+def noted_aliases(session: ort.InferenceSession) -> dict[str, str]:
+    """Outputs by the inputs that they are written over, as the compiler noted them in the graph's metadata."""
     noted = session.get_modelmeta().custom_metadata_map.get("stagewhisper.aliases", "{}")
-    return PastForm(inputs, {name: output for name, output in json.loads(noted).items() if name in inputs})
+    return {str(name): str(output) for name, output in json.loads(noted).items()}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class SmallGraph:
         self._nodes.append(ir.node(op_type, list(inputs), attributes, domain=domain))  # type: ignore[arg-type]
         return self._nodes[-1].outputs[0]
 
+    def append(self, node: ir.Node) -> tuple[ir.Value, ...]:
+        """The outputs of a node that was made elsewhere."""
+        self._nodes.append(node)
+        return tuple(node.outputs)
+
     def model(self, **outputs: ir.Value) -> ir.Model:
         """The model; outputs are float32 unless they say otherwise."""
         for name, value in outputs.items():
@@ -81,4 +86,5 @@ def changed_bundle(path: Path, checkpoint: Checkpoint, *edits: Edit) -> tuple[Bu
             counts = [count + edit(model.graph) for count, edit in zip(counts, edits, strict=True)]
             ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")
         load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file).save(folder / "tokenizer.json")
+        (folder / "report.json").write_text("{}")
     return bundle, counts
