@@ -27,6 +27,9 @@ from stagewhisper.compiler.graph_tools import (
 VOCABULARY = "vocabulary"
 """The vocabulary projection answers to this name too, whatever an exporter calls its weight."""
 
+BALANCED = ".balanced"
+"""What `balance_layer_norm` puts behind the name of a weight."""
+
 VOCABULARY_RATIO = 16
 """Outputs per input from which on a matrix must be the vocabulary's: in an MLP it is 4, in Whisper large's head 40."""
 
@@ -50,8 +53,8 @@ class LinearLayer:
 
     @property
     def name(self) -> str:
-        """What the weight is called, without the mark that our export gives to turned weights."""
-        return (self.weight.name or "weight").removesuffix(".T")
+        """What the weight is called, without the marks of turned and of balanced weights."""
+        return (self.weight.name or "weight").removesuffix(BALANCED).removesuffix(".T")
 
     @property
     def output(self) -> ir.Value:

@@ -21,13 +21,12 @@ from stagewhisper.compiler.contract import declares
 from stagewhisper.compiler.graph_tools import (
     MICROSOFT,
     add_initializer,
-    derive_initializer,
     new_op,
     remove_unused,
     replace_value,
 )
+from stagewhisper.compiler.int8_weight import Int8Weight
 from stagewhisper.compiler.linear_layers import LinearLayer, linear_layers, token_rows
-from stagewhisper.compiler.quantization import column_scales, quantize_columns
 
 TOLERANCE = 0.25
 """What 8 bits for weights and activations may do to outputs; on trained weights, 0.07 was seen with one scale a
@@ -52,33 +51,25 @@ def quantize_dynamic(
     """
     layers = list(linear_layers(graph, only=only, keep=keep))
     for layer in layers:
-        _quantize(graph, layer, per_channel=per_channel, n_levels=63 if reduce_range else 127, share=share_embedding)
+        weight = Int8Weight(layer, per_channel=per_channel, reduce_range=reduce_range)
+        _quantize(graph, layer, weight, rows=token_rows(layer, graph) if share_embedding else [])
     return len(layers)
 
 
-def _quantize(graph: ir.Graph, layer: LinearLayer, *, per_channel: bool, n_levels: int, share: bool) -> None:
-    rows = token_rows(layer, graph) if share else []
-    scales = _Scales(layer, per_channel=per_channel, n_levels=n_levels)
-    scale = derive_initializer(
-        graph, f"{layer.name}.scale", [layer.weight], scales, shape=[layer.n_out] if per_channel else []
-    )
-
-    def integers(weight: np.ndarray) -> np.ndarray:
-        found = quantize_columns(layer.rows(weight).T, scales(weight), n_levels=n_levels)
-        return found.T if rows else found
-
-    shape = [layer.n_out, layer.n_in] if rows else [layer.n_in, layer.n_out]
-    int8 = derive_initializer(
-        graph, f"{layer.name}.int8", [layer.weight], integers, shape=shape, dtype=ir.DataType.INT8
-    )
+def _quantize(graph: ir.Graph, layer: LinearLayer, weight: Int8Weight, *, rows: list[ir.Node]) -> None:
     place = layer.add or layer.product  # a bias may be a Constant node that stands after the product
-    columns = new_op(graph, place, "Transpose", int8, perm=[1, 0]) if rows else int8
-    name = f"{layer.product.name}_dynamic" if layer.product.name else ""
+    scale = weight.scale(graph)
+    if rows:
+        int8 = weight.rows(graph)
+        columns = new_op(graph, place, "Transpose", int8, perm=[1, 0])
+        for gather in rows:
+            _gather_int8(graph, gather, int8, scale, per_channel=weight.per_channel)
+    else:
+        columns = weight.columns(graph)
     inputs = [layer.x, columns, scale] if layer.bias is None else [layer.x, columns, scale, None, layer.bias]
+    name = f"{layer.product.name}_dynamic" if layer.product.name else ""
     output = new_op(graph, place, "DynamicQuantizeMatMul", *inputs, domain=MICROSOFT, name=name)
     replace_value(graph, layer.output, output)
-    for gather in rows:
-        _gather_int8(graph, gather, int8, scale, per_channel=per_channel)
     remove_unused(graph, place, *rows)
 
 
@@ -89,17 +80,3 @@ def _gather_int8(graph: ir.Graph, gather: ir.Node, int8: ir.Value, scale: ir.Val
         last = add_initializer(graph, "const_last_axis", np.array([-1]))
         scale = new_op(graph, gather, "Unsqueeze", new_op(graph, gather, "Gather", scale, tokens, axis=0), last)
     replace_value(graph, gather.outputs[0], new_op(graph, gather, "Mul", found, scale))
-
-
-class _Scales:
-    """The scales of one weight, found the first time they are needed."""
-
-    def __init__(self, layer: LinearLayer, *, per_channel: bool, n_levels: int) -> None:
-        self._layer, self._per_channel, self._n_levels = layer, per_channel, n_levels
-        self._found: np.ndarray | None = None
-
-    def __call__(self, weight: np.ndarray) -> np.ndarray:
-        if self._found is None:
-            columns = self._layer.rows(weight).T
-            self._found = column_scales(columns, per_channel=self._per_channel, n_levels=self._n_levels)
-        return self._found

@@ -10,7 +10,7 @@ from stagewhisper.compiler.passes.quantize_dynamic import quantize_dynamic
 from tests.compiler import foreign_graphs
 from tests.compiler.foreign_graphs import op_counts
 from tests.compiler.graphs import SmallGraph, relative_error, run
-from tests.compiler.passes.quantized import TOKENS, n_bytes, sample_tokens, tied_model
+from tests.compiler.passes.quantized import TOKENS, n_bytes, same_words, sample_tokens, tied_model
 
 PRODUCT = "com.microsoft::DynamicQuantizeMatMul"
 
@@ -108,9 +108,9 @@ def test_foreign_graphs_are_quantised(name: str) -> None:
         assert relative_error(after[output], array) < 0.1
 
 
-def test_nano_hears_the_same_tokens(nano: object, tmp_path: Path) -> None:
+def test_nano_hears_the_same_words(tmp_path: Path) -> None:
     expected, _ = sample_tokens(tmp_path / "fp32")
     found, counts = sample_tokens(tmp_path / "int8", quantize_dynamic)
-    assert found == expected
+    assert same_words(found, expected)
     assert len(expected) > 3
     assert counts[0] == 6 * 4 + 2 * 2 + 8 * 2 + 1  # encoder blocks, cross-attention's k and v, decoder blocks, head
