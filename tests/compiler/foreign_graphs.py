@@ -79,12 +79,15 @@ class ForeignGraph:
         }
 
 
-def foreign_graph(name: str, dims: ModelDims = DIMS) -> ForeignGraph:
-    """The graph with a name from EXPORTS; it is exported once in a test run. Skips where a package lacks."""
+def foreign_graph(name: str, dims: ModelDims = DIMS, *, opset: int | None = None) -> ForeignGraph:
+    """The graph with a name from EXPORTS; it is exported once in a test run. Skips where a package lacks.
+
+    `opset` is for the forms of torch.onnx.export; those of the tracer write out layer norms before opset 17.
+    """
     form, part = name.split("/")
     if form == "optimum":
         dims = replace(dims, n_audio_ctx=1500)
-    return ForeignGraph(name, _exported(form, part, dims), dims)
+    return ForeignGraph(name, _exported(form, part, dims, opset), dims)
 
 
 def run(model: ir.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,7 +114,7 @@ def op_counts(graph: ir.Graph) -> dict[str, int]:
 
 
 @functools.cache
-def _exported(form: str, part: str, dims: ModelDims) -> Path:
+def _exported(form: str, part: str, dims: ModelDims, opset: int | None) -> Path:
     """The part's file in this form, in a folder that goes when the test run ends."""
     if form == "optimum":
         return _exported_by_optimum(dims) / f"{part}.onnx"
@@ -123,7 +126,7 @@ def _exported(form: str, part: str, dims: ModelDims) -> Path:
     written_out = form == "openai-torchscript" or (form == "openai-dynamo" and part != "encoder")
     attention = disable_sdpa() if written_out else contextlib.nullcontext()
     with _quiet(), torch.no_grad(), attention:
-        _export(module, path, f"{form}/{part}", dims, exporter)
+        _export(module, path, f"{form}/{part}", dims, exporter, opset or OPSETS[exporter])
     return path
 
 
@@ -152,7 +155,7 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _export(module: torch.nn.Module, path: Path, name: str, dims: ModelDims, exporter: str) -> None:
+def _export(module: torch.nn.Module, path: Path, name: str, dims: ModelDims, exporter: str, opset: int) -> None:
     inputs, outputs = _input_names(name, dims), _output_names(name, dims)
     shapes = {key: _input_shape(name, key, dims) for key in inputs}
     sizes: dict[int | str, int] = {"batch": 2, "new": 1 if _steps_are_single(name) else 3, "past": 5}
@@ -168,7 +171,7 @@ def _export(module: torch.nn.Module, path: Path, name: str, dims: ModelDims, exp
             example,
             path,
             dynamo=False,
-            opset_version=OPSETS[exporter],
+            opset_version=opset,
             input_names=inputs,
             output_names=outputs,
             dynamic_axes=free,
@@ -180,7 +183,7 @@ def _export(module: torch.nn.Module, path: Path, name: str, dims: ModelDims, exp
         example,
         path,
         dynamo=True,
-        opset_version=OPSETS[exporter],
+        opset_version=opset,
         input_names=inputs,
         output_names=outputs,
         dynamic_shapes=(axes[0], tuple(axes[1:])) if "past" in name else tuple(axes),  # *past is one parameter
