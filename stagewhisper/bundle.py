@@ -1,9 +1,10 @@
 """A compiled model on disk: graphs, weights, vocabulary, and a manifest that tells what they are.
 
-    manifest.json     format version, dims, precision, source digest, size and SHA-256 of every file below
+    manifest.json     format version, dims, precision, recipe, source digest, size and SHA-256 of every file below
     encoder.onnx      graph        encoder.weights   its weights, mapped into memory by ONNX Runtime
     decoder.onnx      graph        decoder.weights
     tokenizer.json    vocabulary
+    report.json       the recipe, and what each of its passes did
     verified.json     sizes and times of the files when their digests were last checked; not part of the bundle
 
 A bundle is written beside its place and renamed into it, so a reader never sees half of one.
@@ -24,11 +25,12 @@ from stagewhisper.atomic import writing_atomically
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.errors import BundleError, CheckpointError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the graphs or the manifest change, so that older bundles are built anew."""
 
 MANIFEST, STAMP = "manifest.json", "verified.json"
-FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json")
+FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "report.json")
+_ORIGIN = ("target", "recipe", "recipe_digest", "compiler")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ class Bundle:
     """SHA-256 over the checkpoint's files."""
     alignment_heads: tuple[tuple[int, int], ...] | None = None
     """(layer, head) pairs whose cross-attention follows the audio; None when the checkpoint names none."""
+    target: str = "cpu"
+    """What it was compiled for: "cpu" or "gpu"."""
+    recipe: str = ""
+    """Name of the recipe; empty where graphs were not made by one."""
+    recipe_digest: str = ""
+    """SHA-256 of what decides about the graphs: the recipe's passes, without those that were switched off."""
+    compiler: str = ""
+    """Which passes these were: their version, and a digest of their text."""
 
     @property
     def encoder(self) -> Path:
@@ -57,6 +67,11 @@ class Bundle:
     def tokenizer(self) -> Path:
         """The vocabulary."""
         return self.path / "tokenizer.json"
+
+    @property
+    def report(self) -> Path:
+        """What each pass did."""
+        return self.path / "report.json"
 
 
 def is_bundle(path: Path) -> bool:
@@ -83,6 +98,7 @@ def read_bundle(path: Path) -> Bundle:
             precision=str(manifest["precision"]),
             source_digest=str(manifest["source_digest"]),
             alignment_heads=_pairs(manifest["alignment_heads"]),
+            **{name: str(manifest[name]) for name in _ORIGIN},
         )
         expected = {
             name: (int(manifest["files"][name]["size"]), str(manifest["files"][name]["sha256"])) for name in FILES
@@ -132,6 +148,7 @@ def _write_manifest(folder: Path, bundle: Bundle) -> None:
         "precision": bundle.precision,
         "source_digest": bundle.source_digest,
         "alignment_heads": bundle.alignment_heads,
+        **{name: getattr(bundle, name) for name in _ORIGIN},
         "files": {
             name: {"size": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in FILES
         },

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from stagewhisper.audio import SAMPLE_RATE, AudioSource, load_audio
-from stagewhisper.bundle import is_bundle, read_bundle
+from stagewhisper.bundle import Bundle, is_bundle, read_bundle
 from stagewhisper.checkpoint import ModelDims, load_checkpoint
 from stagewhisper.decoding import check_options, detect_language, most_probable
 from stagewhisper.engines import ENGINES, AnyEngine
@@ -24,7 +24,7 @@ from stagewhisper.transcription import (
 
 DEFAULT_MODEL = "turbo"
 DEFAULT_ENGINE = "onnxruntime"
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 
 def load(
@@ -45,7 +45,8 @@ def load(
             or a compiled bundle's folder.
         engine: "onnxruntime" (the default) or "reference".
         device: where the engine runs; "cpu" is the default.
-        precision: "fp32", exact, is the default.
+        precision: "fp32", exact, is the default; "int8" and "int4" take less time and memory, and change some words;
+            "fp16" is for GPUs. A bundle has one already.
         threads: cores that one call may use; None takes all physical ones.
         offline: never ask the network; the model must be here already.
         revision: commit or branch of the model's repository.
@@ -58,6 +59,7 @@ def load(
         ModelError: its vocabulary or its shape is not Whisper's.
         EngineError: the engine cannot run on that device or in that precision.
         OptionError: there is no such engine, or `model` is neither text nor a path.
+        CompilerError: the model cannot be compiled in that precision.
     """
     if precision not in (None, *PRECISIONS):
         raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}.")
@@ -68,24 +70,49 @@ def load(
     path = Path(model)
     if not is_bundle(path):
         path = find_model(model, revision=revision, offline=offline, cache_dir=cache)
-    source, tokenizer = _open(path, reads=engine_class.reads, cache_dir=cache)
-    return Model(engine_class(source, device=device, threads=threads), tokenizer)
-
-
-def _open(path: Path, *, reads: str, cache_dir: Path | None) -> tuple[Any, Tokenizer]:
-    """What the engine reads, and the vocabulary that goes with it."""
+    if engine_class.reads == "bundle":
+        if precision == "fp16":
+            _refuse_gpu(precision, device=device)  # before it is compiled
+        bundle = open_bundle(path, precision=precision, cache_dir=cache)
+        if bundle.target == "gpu":
+            _refuse_gpu(f"{path} is compiled in {bundle.precision}, which", device=device)
+        return Model(
+            engine_class(bundle, device=device, threads=threads),
+            load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer),
+        )
     if is_bundle(path):
-        if reads != "bundle":
-            raise EngineError(f"{path} is compiled for ONNX Runtime. Give this engine the checkpoint it was made from.")
-        bundle = read_bundle(path)
-        return bundle, load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer)
+        raise EngineError(f"{path} is compiled for ONNX Runtime. Give this engine the checkpoint it was made from.")
+    if precision not in (None, "fp32"):
+        raise EngineError(f"The engine {engine!r} computes in fp32 only, not in {precision}. Leave the precision out.")
     checkpoint = load_checkpoint(path)
-    if reads == "checkpoint":
-        return checkpoint, load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
-    from stagewhisper.compiler import compiled
+    tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
+    return Model(engine_class(checkpoint, device=device, threads=threads), tokenizer)
 
-    bundle = compiled(checkpoint, cache_dir=cache_dir)
-    return bundle, load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer)
+
+def open_bundle(path: Path, *, precision: str | None, cache_dir: Path | None) -> Bundle:
+    """The bundle in the folder `path`, or that of the checkpoint there in this precision; compiled if need be.
+
+    Raises what `load` raises.
+    """
+    if is_bundle(path):
+        bundle = read_bundle(path)
+        if precision not in (None, bundle.precision):
+            raise EngineError(
+                f"{path} is compiled in {bundle.precision}, not {precision}. "
+                f"Name the checkpoint that it was made from, or leave the precision out."
+            )
+        return bundle
+    from stagewhisper.compiler import RECIPE_OF_PRECISION, compiled, load_recipe
+
+    recipe = load_recipe(RECIPE_OF_PRECISION[precision or "fp32"])
+    return compiled(load_checkpoint(path), recipe=recipe, cache_dir=cache_dir)
+
+
+def _refuse_gpu(precision: str, *, device: str | None) -> None:
+    if device in (None, "cpu"):
+        raise EngineError(
+            f"{precision} is for GPUs here: the CPU has few operators in it. Choose fp32, int8 or int4, or a device."
+        )
 
 
 class Model:

@@ -19,7 +19,17 @@ from tests.checkpoints import random_dims
 
 def bundle_at(path: Path, **changes: Any) -> Bundle:
     """What a bundle of made-up files would be."""
-    made_up = Bundle(path, random_dims(), "fp32", source_digest="5" * 64, alignment_heads=((0, 1), (1, 0)))
+    made_up = Bundle(
+        path,
+        random_dims(),
+        "fp32",
+        source_digest="5" * 64,
+        alignment_heads=((0, 1), (1, 0)),
+        target="gpu",
+        recipe="mine",
+        recipe_digest="7" * 64,
+        compiler="0.1 abc",
+    )
     return replace(made_up, **changes)
 
 
@@ -49,6 +59,7 @@ def test_a_bundle_is_read_as_it_was_written(bundle: Bundle) -> None:
     assert bundle.encoder.is_file()
     assert bundle.decoder.is_file()
     assert bundle.tokenizer.is_file()
+    assert bundle.report.is_file()
     assert {file.name for file in bundle.path.iterdir()} == {*FILES, MANIFEST, STAMP}
 
 
@@ -119,7 +130,7 @@ def manifest_with(bundle: Bundle, **changes: Any) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[" * 100_000, "null", "[]", "3", '"text"', "{}", b"\xff\xfe\x00", '{"format_version": 1}', "9" * 5000],
+    ["", "{", "[" * 100_000, "null", "[]", "3", '"text"', "{}", b"\xff\xfe\x00", '{"format_version": 2}', "9" * 5000],
 )
 def test_a_manifest_that_is_none_is_refused(bundle: Bundle, text: str | bytes) -> None:
     (bundle.path / MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -155,10 +166,10 @@ def test_a_manifest_with_wrong_contents_is_refused(bundle: Bundle, changes: dict
         read_bundle(bundle.path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 1, "2", None, [1]])
 def test_another_format_version_is_refused(bundle: Bundle, version: object) -> None:
     (bundle.path / MANIFEST).write_text(manifest_with(bundle, format_version=version))
-    with pytest.raises(BundleError, match=r"format version .*; this release reads 1"):
+    with pytest.raises(BundleError, match=r"format version .*; this release reads 2"):
         read_bundle(bundle.path)
 
 

@@ -6,7 +6,7 @@ import logging
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
-from stagewhisper.cli.bundles import find_bundle
+from stagewhisper.cli.bundles import PRECISIONS, find_bundle
 from stagewhisper.cli.environment import hub_options
 from stagewhisper.cli.messages import Messages
 from stagewhisper.cli.output_files import check_writable, write_text
@@ -67,7 +67,11 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     for path in (arguments.json, arguments.html, arguments.trace):
         check_writable(path)
     names = [name for name in (arguments.bundle, arguments.compare) if name is not None]
-    bundle, *others = [find_bundle(name, **hub_options(arguments)) for name in names]
+    precisions = (arguments.precision, arguments.other_precision)
+    bundle, *others = [
+        find_bundle(name, precision=precision, **hub_options(arguments))
+        for name, precision in zip(names, precisions, strict=False)
+    ]
     found = profile(
         bundle,
         others[0] if others else None,
@@ -86,6 +90,10 @@ def _add_call_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--compare", metavar="OTHER", help="a second one, called in turns with the first: after beside before"
     )
+    group.add_argument(
+        "--precision", choices=PRECISIONS, help="what BUNDLE is compiled in, if it is a model (default: fp32)"
+    )
+    group.add_argument("--other-precision", choices=PRECISIONS, help="the same for OTHER (default: fp32)")
     group.add_argument("--batch", type=integer, default=1, metavar="N", help="windows in one call (default: 1)")
     group.add_argument("--beams", type=integer, default=1, metavar="N", help="beams of each window (default: 1)")
     group.add_argument(

@@ -69,7 +69,10 @@ def add_model_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--engine", metavar="NAME", help="what runs the model (default: the fastest that is installed)")
     group.add_argument("--device", metavar="NAME", help="where it runs, such as cpu (default: the engine's choice)")
     group.add_argument(
-        "--precision", metavar="NAME", help="how it computes; fp32 is exact (default: the engine's choice)"
+        "--precision",
+        metavar="NAME",
+        help="fp32 is exact; int8 and int4 are faster or smaller, and change some words; fp16 is for GPUs "
+        "(default: fp32)",
     )
     add_switch(
         group,

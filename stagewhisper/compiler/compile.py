@@ -4,20 +4,31 @@ import hashlib
 import logging
 import re
 import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 
+from stagewhisper import __version__
 from stagewhisper.atomic import writing_atomically
 from stagewhisper.bundle import FORMAT_VERSION, Bundle, file_digest, read_bundle, writing_bundle
 from stagewhisper.checkpoint import Checkpoint
-from stagewhisper.errors import BundleError, CheckpointError
+from stagewhisper.compiler.compiled_report import CompiledReport
+from stagewhisper.compiler.recipe import Recipe, load_recipe
+from stagewhisper.errors import BundleError, CheckpointError, OptionError
 from stagewhisper.tokenizer import load_tokenizer
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_RECIPE = "exact"
+
+CHECKS = ("each", "end", "off")
+"""When numbers are compared with those before the passes: after each of them, at the end, or not at all."""
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a half-built folder must belong to a process that died."""
@@ -25,61 +36,132 @@ ABANDONED_AFTER = 24 * 3600.0
 _ONE_AT_A_TIME = threading.Lock()  # threads that want the same model wait for the first one's
 
 
-def compiled(checkpoint: Checkpoint, *, cache_dir: Path | None = None) -> Bundle:
+def compiled(
+    checkpoint: Checkpoint,
+    *,
+    recipe: Recipe | None = None,
+    disabled: Collection[str] = (),
+    check: str = "off",
+    cache_dir: Path | None = None,
+) -> Bundle:
     """The bundle of `checkpoint` in the user's cache, compiled now if it is not there, is damaged or is outdated.
+
+    The recipe is `exact` unless another is given; `disabled` names passes of it to be left out, and `check` is when a
+    new bundle's numbers are compared with the checkpoint's.
 
     Raises:
         BundleError: the cache cannot be written.
         CheckpointError: the checkpoint's files cannot be read any more.
+        OptionError: the recipe cannot be carried out.
+        CompilerError: a pass failed, or broke its graph or its numbers.
     """
     cache_dir = cache_dir or default_cache_dir()
-    digest = source_digest(checkpoint, cache_dir=cache_dir)
-    path = cache_dir / "bundles" / f"{digest[:20]}-fp32-v{FORMAT_VERSION}"
+    recipe = recipe or load_recipe(DEFAULT_RECIPE)
+    source = source_digest(checkpoint, cache_dir=cache_dir)
+    wanted = _bundle(checkpoint, Path(), source=source, recipe=recipe, disabled=disabled)
+    wanted = replace(wanted, path=cache_dir / "bundles" / _folder_name(wanted))
     with _ONE_AT_A_TIME:
-        return _read_or_compile(checkpoint, path, source=digest)
+        return _read(wanted) or _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check)
 
 
-def _read_or_compile(checkpoint: Checkpoint, path: Path, *, source: str) -> Bundle:
-    if path.exists():
-        try:
-            bundle = read_bundle(path)
-            if bundle.source_digest == source:
-                return bundle
-            logger.warning("%s was compiled from another checkpoint. Compiling this one in its place.", path)
-        except BundleError as error:
-            logger.warning("A compiled model cannot be used, and is compiled again now. %s", error)
+def _read(wanted: Bundle) -> Bundle | None:
+    """The bundle in its place, if it is whole and what is wanted."""
+    if not wanted.path.exists():
+        return None
+    try:
+        found = read_bundle(wanted.path)
+    except BundleError as error:
+        logger.warning("A compiled model cannot be used, and is compiled again now. %s", error)
+        return None
+    if (found.source_digest, found.recipe_digest) != (wanted.source_digest, wanted.recipe_digest):
+        logger.warning("%s was compiled from something else. Compiling this model in its place.", wanted.path)
+        return None
+    if found.compiler != wanted.compiler:
+        logger.info("The compiler has changed since %s was made.", wanted.path)
+        return None
+    return found
+
+
+def _compile(
+    checkpoint: Checkpoint, wanted: Bundle, *, recipe: Recipe, disabled: Collection[str], check: str
+) -> Bundle:
     started = time.monotonic()
-    logger.info("Compiling %s for ONNX Runtime (once; kept in %s)", checkpoint.path.name, path.parent)
-    _remove_abandoned(path.parent)
-    bundle = compile_checkpoint(checkpoint, path, source=source)
+    folder = wanted.path.parent
+    logger.info("Compiling %s for ONNX Runtime (once; kept in %s)", checkpoint.path.name, folder)
+    _remove_abandoned(folder)
+    report = compile_checkpoint(
+        checkpoint, wanted.path, source=wanted.source_digest, recipe=recipe, disabled=disabled, check=check
+    )
     logger.info("Compiled in %.1f s", time.monotonic() - started)
-    return bundle
+    return report.bundle
 
 
-def compile_checkpoint(checkpoint: Checkpoint, path: Path, *, source: str) -> Bundle:
+def compile_checkpoint(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    source: str,
+    recipe: Recipe | None = None,
+    disabled: Collection[str] = (),
+    check: str = "end",
+) -> CompiledReport:
     """Compile `checkpoint` into the folder `path`; `source` is the digest to be written into its manifest.
 
     Raises:
         BundleError: the folder cannot be written.
         TokenizerError: the checkpoint's vocabulary lacks what Whisper needs.
+        OptionError: the recipe cannot be carried out.
+        CompilerError: a pass failed, or broke its graph or its numbers.
     """
-    import onnx_ir as ir  # takes over a second to import, and a compiled model needs none of it
+    # These import onnx_ir, which takes over a second, and a compiled model needs none of it.
+    from stagewhisper.compiler.compile_graphs import Comparison, compile_graphs
 
-    from stagewhisper.compiler.export import export_decoder, export_encoder
-
+    if check not in CHECKS:
+        raise OptionError(f"check is {check!r}. Known: {', '.join(CHECKS)}.")
+    started = time.monotonic()
+    recipe = recipe or load_recipe(DEFAULT_RECIPE)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)  # may fail, so before the long work
-    bundle = Bundle(
+    bundle = _bundle(checkpoint, path, source=source, recipe=recipe, disabled=disabled)
+    with writing_bundle(bundle) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+            comparison = None if check == "off" else Comparison(tokenizer, Path(scratch), each=check == "each")
+            reports = compile_graphs(checkpoint, recipe, folder=folder, disabled=disabled, comparison=comparison)
+        tokenizer.save(folder / "tokenizer.json")
+        report = CompiledReport(bundle, recipe.to_dict(), check, time.monotonic() - started, reports)
+        (folder / bundle.report.name).write_text(report.to_json(), encoding="utf-8")
+    return replace(report, bundle=read_bundle(path))
+
+
+def _bundle(checkpoint: Checkpoint, path: Path, *, source: str, recipe: Recipe, disabled: Collection[str]) -> Bundle:
+    return Bundle(
         path=path,
         dims=checkpoint.dims,
-        precision="fp32",
+        precision=recipe.precision,
         source_digest=source,
         alignment_heads=checkpoint.alignment_heads,
+        target=recipe.target,
+        recipe=recipe.name,
+        recipe_digest=recipe.digest_without(disabled),
+        compiler=compiler_version(),
     )
-    with writing_bundle(bundle) as folder:
-        for name, export in (("encoder", export_encoder), ("decoder", export_decoder)):
-            ir.save(export(checkpoint), folder / f"{name}.onnx", external_data=f"{name}.weights")
-        tokenizer.save(folder / "tokenizer.json")
-    return read_bundle(path)
+
+
+def _folder_name(bundle: Bundle) -> str:
+    """The checkpoint, the recipe, and this release: another one's bundles stay for whoever uses it."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", bundle.recipe)[:40]
+    recipe = hashlib.sha256(f"{bundle.recipe_digest} {__version__}".encode()).hexdigest()
+    return f"{bundle.source_digest[:20]}-{name}-{recipe[:8]}-v{FORMAT_VERSION}"
+
+
+@cache
+def compiler_version() -> str:
+    """This release, and a digest of the compiler's text: whoever changes a pass gets a new bundle."""
+    folder = Path(__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        total.update(f"{file.relative_to(folder)}\0".encode())
+        total.update(file.read_bytes())
+    return f"{__version__} {total.hexdigest()[:16]}"
 
 
 def default_cache_dir() -> Path:

@@ -11,6 +11,7 @@ transcribing nothing: `each=False` compares the last graph with the first one on
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -213,6 +214,10 @@ class Equivalence:
         if self._last is None:
             self._last = self._run(model)
         return self._difference(self._first, self._last, self._history)
+
+    def weights_from_disk(self, model: ir.Model) -> AbstractContextManager[None]:
+        """For a block that saves the model: its large weights are read from where they were written for comparison."""
+        return self._scratch.weights_from_disk(model)
 
     @property
     def milliseconds(self) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -21,22 +21,13 @@ from stagewhisper.compiler.equivalence import Difference, Equivalence
 from stagewhisper.compiler.graph_tools import ALIASES
 from stagewhisper.compiler.passes import PASSES
 from stagewhisper.compiler.report import Parameter, PassRecord, Report
+from stagewhisper.compiler.steps import PassStep as PassStep
 from stagewhisper.compiler.verify import verify
 from stagewhisper.errors import CompilerError, OptionError
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_REASON = 400
-
-
-@dataclass(frozen=True)
-class PassStep:
-    """One entry of a pipeline."""
-
-    name: str
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    tolerance: float | None = None
-    """How far the pass may change the numbers; None is what the pass declares."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +161,7 @@ def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None
         found = _compared(model, planned.contract, equivalence) if equivalence and changed else None
     checked = time.perf_counter()
     after = _size(model.graph)
-    logger.info("%s: %d rewrites, %d → %d operators", planned.step.name, rewrites, before.ops, after.ops)
+    logger.debug("%s: %d rewrites, %d → %d operators", planned.step.name, rewrites, before.ops, after.ops)
     return PassRecord(
         name=planned.step.name,
         rewrites=rewrites,
@@ -191,7 +182,9 @@ def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None
 
 def _plain(value: Parameter) -> Parameter:
     """What JSON gives back equal."""
-    return value if isinstance(value, bool | int | float | str) else list(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _call(planned: _Planned, graph: ir.Graph) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Parameter = bool | int | float | str | Sequence[str]
-"""What a recipe may set on a pass; a sequence of patterns, say, of the layers it is for."""
+Parameter = bool | int | float | str | None | Sequence[Any] | Mapping[str, Any]
+"""What a recipe may set on a pass: whatever JSON can hold; the pass's own annotations say more."""
 
 
 @dataclass(frozen=True)

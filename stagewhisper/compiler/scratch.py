@@ -39,6 +39,15 @@ class Scratch:
             ir.save(model, path)
         return path
 
+    @contextmanager
+    def weights_from_disk(self, model: ir.Model) -> Iterator[None]:
+        """While the block lasts, the model's large weights refer to the files here: nothing computes them again.
+
+        Those that were not saved yet stay what they are.
+        """
+        with _referring(model.graph, self._written):
+            yield
+
     def _write_new(self, graph: ir.Graph) -> None:
         tensors = [value.const_value for value in graph.initializers.values()]
         large = {id(tensor): tensor for tensor in tensors if tensor is not None and tensor.nbytes > _SMALL}

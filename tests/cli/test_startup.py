@@ -14,6 +14,7 @@ ANSWERS = [
     ["--version"],
     ["transcribe", "--help"],
     ["evaluate", "--help"],
+    ["compile", "--help"],
     ["profile", "--help"],
     ["models", "path", "--help"],
     ["x.wav", "--nonsense"],

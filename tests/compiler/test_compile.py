@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,11 @@ import stagewhisper
 import stagewhisper.compiler.compile
 from stagewhisper.bundle import FILES, Bundle, read_bundle
 from stagewhisper.checkpoint import Checkpoint, ModelDims, load_checkpoint
-from stagewhisper.compiler import compiled, default_cache_dir
+from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, load_recipe, read_report
+from stagewhisper.compiler.compile import compiler_version
+from stagewhisper.compiler.recipe import GRAPHS
 from stagewhisper.engines.onnxruntime import OnnxRuntimeEngine
-from stagewhisper.errors import BundleError, CheckpointError, TokenizerError
+from stagewhisper.errors import BundleError, CheckpointError, CompilerError, OptionError, TokenizerError
 from tests.checkpoints import random_dims, save_huggingface, save_openai
 from tests.logits import CLOSE, load_oracle, our_logits, random_mel, random_tokens, their_logits
 
@@ -251,6 +256,125 @@ def test_an_unknown_vocabulary_is_refused_before_any_work(tmp_path: Path) -> Non
     with pytest.raises(TokenizerError, match="600"):
         compiled(load_checkpoint(path), cache_dir=tmp_path)
     assert not (tmp_path / "bundles").exists()
+
+
+INT8_DIMS = {"n_audio_state": 128, "n_text_state": 128, "n_audio_head": 2, "n_text_head": 2}
+
+
+@pytest.fixture(scope="module")
+def wider(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Wide enough for blocks of 128 and heads of 64."""
+    path = tmp_path_factory.mktemp("wider") / "random.pt"
+    return load_checkpoint(save_openai(path, tiniest_dims(**INT8_DIMS), seed=7))
+
+
+def test_recipes_have_bundles_of_their_own(wider: Checkpoint, tmp_path: Path) -> None:
+    recipes = [load_recipe(name) for name in ("exact", "int8", "small", "gpu-fp16")]
+    bundles = [compiled(wider, recipe=recipe, cache_dir=tmp_path) for recipe in recipes]
+    assert len({bundle.path for bundle in bundles}) == len(bundles)
+    assert [bundle.precision for bundle in bundles] == ["fp32", "int8", "int4", "fp16"]
+    assert [bundle.target for bundle in bundles] == ["cpu", "cpu", "cpu", "gpu"]
+    assert [bundle.recipe for bundle in bundles] == ["exact", "int8", "small", "gpu-fp16"]
+    exact, int8, small, half = (sum(file.stat().st_size for file in bundle.path.iterdir()) for bundle in bundles)
+    assert small < int8 < half < exact
+    assert [compiled(wider, recipe=recipe, cache_dir=tmp_path) for recipe in recipes] == bundles
+
+
+def test_a_recipe_without_a_pass_has_a_bundle_of_its_own(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    whole = compiled(checkpoint, cache_dir=tmp_path)
+    left = compiled(checkpoint, disabled=["broadcast_tile"], cache_dir=tmp_path)
+    assert left.path != whole.path
+    assert left.recipe_digest != whole.recipe_digest
+    decoder = read_report(left).graphs["decoder"]
+    assert decoder.switched_off == ("broadcast_tile",)
+    assert "broadcast_tile" not in [record.name for record in decoder.passes]
+    np.testing.assert_allclose(logits_of(left), logits_of(whole), atol=CLOSE)  # two orders of the same sums
+
+
+def test_a_bundle_is_compiled_anew_when_the_compiler_has_changed(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = compiled(checkpoint, cache_dir=tmp_path)
+    monkeypatch.setattr("stagewhisper.compiler.compile.compiler_version", lambda: "another")
+    with caplog.at_level(logging.INFO, LOGGER):
+        after = compiled(checkpoint, cache_dir=tmp_path)
+    assert "The compiler has changed" in caplog.text
+    assert after == replace(before, compiler="another")
+    assert [folder.name for folder in before.path.parent.iterdir()] == [before.path.name]
+
+
+def test_the_compilers_version_follows_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(stagewhisper.compiler.compile.__file__).parent
+    copy = tmp_path / "compiler"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("stagewhisper.compiler.compile.__file__", str(copy / "compile.py"))
+    version = compiler_version.__wrapped__  # without its cache
+    before = version()
+    assert before.startswith(f"{stagewhisper.__version__} ")
+    assert version() == before
+    with (copy / "passes" / "fuse_gelu.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert version() != before
+
+
+def test_the_report_in_a_bundle_tells_what_each_pass_did(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    made = compile_checkpoint(checkpoint, tmp_path / "bundle", source="5", check="end")
+    assert read_bundle(tmp_path / "bundle") == made.bundle
+    assert read_report(made.bundle) == made
+    assert made.check == "end"
+    assert made.seconds > 0
+    exact = load_recipe("exact")
+    assert made.recipe == exact.to_dict()
+    for name in GRAPHS:
+        assert [record.name for record in made.graphs[name].passes] == [step.name for step in exact.steps_for(name)]
+        difference = made.graphs[name].difference
+        assert difference is not None
+        assert difference < 1e-4  # float32 sums in another order, of all passes together
+    assert sum(record.rewrites for record in made.graphs["decoder"].passes) > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"], "what was compared is gone"
+
+
+def test_numbers_are_compared_when_asked_for(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    each = compile_checkpoint(checkpoint, tmp_path / "each", source="5", check="each").graphs["decoder"]
+    off = compile_checkpoint(checkpoint, tmp_path / "off", source="5", check="off").graphs["decoder"]
+    changed = [record for record in each.passes if record.rewrites]
+    assert changed
+    assert all(record.difference is not None for record in changed)
+    assert all(record.difference is None for record in off.passes)
+    with pytest.raises(OptionError, match=r"check is 'never'\. Known: each, end, off"):
+        compile_checkpoint(checkpoint, tmp_path / "never", source="5", check="never")
+
+
+def test_a_pass_that_breaks_the_numbers_stops_the_compilation_and_leaves_nothing(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def entry_points(*, group: str) -> list[EntryPoint]:
+        name = "scale_logits"
+        return [EntryPoint(name, f"tests.compiler.sample_passes:{name}", group)] if group.endswith(".passes") else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    (tmp_path / "broken.yaml").write_text(
+        "precision: fp32\npasses: [{include: exact}, {pass: scale_logits, graphs: decoder}]"
+    )
+    recipe = load_recipe(tmp_path / "broken.yaml")
+    with pytest.raises(CompilerError, match=r"The pass 'scale_logits': it changed the numbers"):
+        compile_checkpoint(checkpoint, tmp_path / "bundles" / "broken", source="5", recipe=recipe)
+    assert list((tmp_path / "bundles").iterdir()) == []
+
+
+def test_a_recipe_that_cannot_be_carried_out_leaves_nothing(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("precision: fp32\npasses: [nothing]")
+    with pytest.raises(OptionError, match=r"wrong\.yaml: passes\[0\]: No pass named 'nothing'"):
+        compiled(checkpoint, recipe=load_recipe(tmp_path / "wrong.yaml"), cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache" / "bundles").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"graphs": {"encoder": {}}}'])
+def test_a_damaged_report_is_named(checkpoint: Checkpoint, tmp_path: Path, text: str) -> None:
+    made = compile_checkpoint(checkpoint, tmp_path / "bundle", source="5", check="off")
+    made.bundle.report.write_text(text)
+    with pytest.raises(BundleError, match=r"report of the bundle .* is damaged"):
+        read_report(made.bundle)
 
 
 def test_the_users_cache_folder_is_named_after_the_package() -> None:

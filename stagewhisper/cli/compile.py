@@ -1,0 +1,187 @@
+"""`stagewhisper compile`: a checkpoint to a bundle, by a recipe, and what each of its passes did."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stagewhisper.cli.bundles import PRECISIONS
+from stagewhisper.cli.environment import hub_options
+from stagewhisper.cli.messages import Messages
+from stagewhisper.cli.parsing import Commands, HelpFormatter
+from stagewhisper.cli.streams import print_text
+from stagewhisper.cli.transcribe_options import add_debug_option, add_hub_options
+from stagewhisper.errors import BundleError, OptionError
+
+if TYPE_CHECKING:
+    from stagewhisper.bundle import Bundle
+    from stagewhisper.checkpoint import Checkpoint
+    from stagewhisper.compiler import CompiledReport, Recipe
+    from stagewhisper.compiler.report import Report
+
+_NOTES = """\
+Recipes are YAML or JSON files; docs/recipes.md tells what stands in them. The shipped ones are exact
+(fp32), int8, small (int4) and gpu-fp16.
+
+In the table, a difference is the largest one in any output, as a share of the output's largest number.
+Graphs are compared on real audio: prompt and steps, one beam and five, one window and two.
+
+Exit code: 0 done; 2 an option, the recipe or the model was wrong, or a pass broke the numbers."""
+
+
+def add_command(commands: Commands) -> None:
+    """Adds `compile` to the program."""
+    parser = commands.add_parser(
+        "compile",
+        help="a model to a bundle, by a recipe of graph passes",
+        usage="stagewhisper compile [OPTIONS] MODEL",
+        description="Compiles a model by a recipe and prints what each of its passes did.",
+        epilog=_NOTES,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a name from `stagewhisper models list`, a hub's owner/name, or a path (default: the recipe's model)",
+    )
+    _add_recipe_options(parser.add_argument_group("recipe"))
+    _add_output_options(parser.add_argument_group("output"))
+    add_hub_options(parser.add_argument_group("where models are"))
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, _: Messages) -> int:
+    """Compiles, and prints the table of the passes or all of it as JSON."""
+    recipe = _recipe(arguments)
+    if arguments.output is not None:
+        _check_output(Path(arguments.output))
+    checkpoint = _checkpoint(arguments, recipe)
+    if arguments.dry_run:
+        _print_plan(checkpoint, recipe, arguments)
+        return 0
+    report = _compiled(checkpoint, recipe, arguments)
+    if arguments.json:
+        print_text(json.dumps({"bundle": str(report.bundle.path), **json.loads(report.to_json())}, indent=1))
+    else:
+        print_text("\n".join(_lines(report)))
+    return 0
+
+
+def _add_recipe_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--recipe", metavar="NAME|FILE", help="exact, gpu-fp16, int8, small, or a file (default: exact)")
+    group.add_argument("--precision", choices=PRECISIONS, help="the shipped recipe for this precision")
+    group.add_argument(
+        "--disable-pass",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="leave out this pass of the recipe; may be given several times",
+    )
+    group.add_argument(
+        "--check",
+        choices=("each", "end", "off"),
+        default="end",
+        help="compare the numbers after each pass, at the end, or not (default: end)",
+    )
+
+
+def _add_output_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "-o",
+        "--output",
+        metavar="BUNDLE",
+        help="the folder to make; an older bundle there is replaced (default: the cache, where `transcribe` finds it)",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="run the passes without weights, print what they do, and write nothing"
+    )
+    group.add_argument("--json", action="store_true", help="print recipe, passes, times and place as JSON")
+    add_debug_option(group)
+
+
+def _recipe(arguments: argparse.Namespace) -> "Recipe":
+    """The recipe asked for, checked with what is switched off: errors must not cost fetching a model."""
+    from stagewhisper.compiler import RECIPE_OF_PRECISION, load_recipe
+    from stagewhisper.compiler.recipe_rules import check_recipe, without
+
+    precision = arguments.precision
+    recipe = load_recipe(arguments.recipe or RECIPE_OF_PRECISION[precision or "fp32"])
+    if precision not in (None, recipe.precision):
+        raise OptionError(
+            f"--precision asks for {precision}, and the recipe {recipe.file} makes {recipe.precision}: "
+            f"leave one of them out."
+        )
+    check_recipe(recipe)
+    without(recipe, arguments.disable_pass)
+    return recipe
+
+
+def _check_output(path: Path) -> None:
+    from stagewhisper.bundle import is_bundle
+
+    if not path.exists() or is_bundle(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    raise OptionError(f"{path} is there already and is no bundle: it is not overwritten. Choose another name for -o.")
+
+
+def _checkpoint(arguments: argparse.Namespace, recipe: "Recipe") -> "Checkpoint":
+    from stagewhisper.bundle import is_bundle
+    from stagewhisper.checkpoint import load_checkpoint
+    from stagewhisper.hub import find_model
+
+    name = arguments.model or recipe.model
+    if name is None:
+        raise OptionError(f"No model was named, and the recipe {recipe.file} names none. Name one: compile base.")
+    if is_bundle(Path(name)):
+        raise BundleError(f"{name} is compiled already. Name the model or the checkpoint that it was made from.")
+    options = hub_options(arguments)
+    return load_checkpoint(find_model(name, **{**options, "offline": options["offline"] or arguments.dry_run}))
+
+
+def _print_plan(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.Namespace) -> None:
+    from stagewhisper.compiler.compile_graphs import compile_graphs
+
+    reports = compile_graphs(checkpoint, recipe, folder=None, disabled=arguments.disable_pass)
+    if arguments.json:
+        plain = {name: report.to_dict() for name, report in reports.items()}
+        print_text(json.dumps({"bundle": None, "recipe": recipe.to_dict(), "graphs": plain}, indent=1))
+    else:
+        print_text("\n".join([*_tables(reports), "", f"{_headline(recipe.to_dict())}; nothing was written"]))
+
+
+def _compiled(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.Namespace) -> "CompiledReport":
+    from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, read_report, source_digest
+
+    cache_dir = hub_options(arguments)["cache_dir"] or default_cache_dir()
+    options: dict[str, Any] = {"recipe": recipe, "disabled": arguments.disable_pass, "check": arguments.check}
+    if arguments.output is None:
+        return read_report(compiled(checkpoint, cache_dir=cache_dir, **options))
+    source = source_digest(checkpoint, cache_dir=cache_dir)
+    return compile_checkpoint(checkpoint, Path(arguments.output), source=source, **options)
+
+
+def _lines(report: "CompiledReport") -> list[str]:
+    sizes = ", ".join(f"{name} {_megabytes(report.bundle, name):.1f} MB" for name in report.graphs)
+    checked = {"off": "numbers were not compared", "end": "compared at the end", "each": "compared after each pass"}
+    return [
+        *_tables(report.graphs),
+        "",
+        f"{_headline(report.recipe)}; {checked[report.check]}; {report.seconds:.1f} s",
+        f"{report.bundle.path}: {sizes}",
+    ]
+
+
+def _tables(reports: "dict[str, Report] | Any") -> list[str]:
+    from stagewhisper.compiler.report import render_table
+
+    first, *others = (render_table(report) for report in reports.values())
+    return [first, *(f"\n{table}" for table in others)]
+
+
+def _headline(recipe: Any) -> str:
+    return f"recipe {recipe['name']}: {recipe['precision']} for {recipe['target']}"
+
+
+def _megabytes(bundle: "Bundle", name: str) -> float:
+    return sum((bundle.path / f"{name}.{kind}").stat().st_size for kind in ("onnx", "weights")) / 1e6

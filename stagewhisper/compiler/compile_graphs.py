@@ -1,0 +1,88 @@
+"""From a checkpoint to the two graphs of a bundle: write them plainly, run the recipe's passes, save.
+
+    checkpoint ─► export ─► encoder, decoder ─► passes of the recipe, compared with what was before ─► files
+
+Weights are read when they are saved, one after the other, and not before: passes only note what is to become of them.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from stagewhisper.checkpoint import Checkpoint
+from stagewhisper.compiler.cases import decoder_cases, encoder_cases, recorded_windows
+from stagewhisper.compiler.equivalence import Case, Equivalence, Options
+from stagewhisper.compiler.export import export_decoder, export_encoder
+from stagewhisper.compiler.pass_manager import run_passes
+from stagewhisper.compiler.recipe import GRAPHS, Recipe
+from stagewhisper.compiler.recipe_rules import without
+from stagewhisper.compiler.report import Report
+from stagewhisper.tokenizer import Tokenizer
+
+_EXPORTS = {"encoder": export_encoder, "decoder": export_decoder}
+_ALL_CORES = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How graphs are compared with what they were before the passes."""
+
+    tokenizer: Tokenizer
+    folder: Path
+    """On a disk; it takes up to three times the weights' bytes, and may be removed afterwards."""
+    each: bool = False
+    """After each pass, not only at the end."""
+
+
+def compile_graphs(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    *,
+    folder: Path | None,
+    disabled: Collection[str] = (),
+    comparison: Comparison | None = None,
+) -> dict[str, Report]:
+    """What the recipe's passes did to encoder and decoder, which are written to `folder`, weights beside them.
+
+    Without a folder nothing is written and no large weight is read.
+
+    Raises:
+        OptionError: the recipe cannot be carried out, or not without the passes that are switched off.
+        CompilerError: a pass failed, or broke its graph or its numbers.
+        OSError: the folder cannot be written.
+    """
+    without(recipe, disabled)
+    models = {name: export(checkpoint) for name, export in _EXPORTS.items()}
+    cases = _cases(models, checkpoint, comparison) if comparison is not None else {}
+    reports = {}
+    for name in GRAPHS:
+        model = models.pop(name)
+        equivalence = _equivalence(cases.pop(name), comparison, name) if comparison is not None else None
+        reports[name] = run_passes(model, recipe.steps_for(name), disabled=disabled, equivalence=equivalence)
+        if folder is not None:
+            with nullcontext() if equivalence is None else equivalence.weights_from_disk(model):
+                ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")
+    return reports
+
+
+def _cases(
+    models: Mapping[str, ir.Model], checkpoint: Checkpoint, comparison: Comparison
+) -> dict[str, tuple[Case, ...]]:
+    mel = recorded_windows(checkpoint.dims)
+    prompt = comparison.tokenizer.sot_sequence(_language(comparison.tokenizer), "transcribe", timestamps=False)
+    folder = comparison.folder / "cases"
+    decoder = decoder_cases(models["encoder"], models["decoder"], mel, prompt=prompt, folder=folder, threads=_ALL_CORES)
+    return {"encoder": encoder_cases(mel), "decoder": decoder}
+
+
+def _language(tokenizer: Tokenizer) -> str | None:
+    return "en" if tokenizer.is_multilingual else None
+
+
+def _equivalence(cases: Sequence[Case], comparison: Comparison, name: str) -> Equivalence:
+    folder = comparison.folder / name
+    folder.mkdir()
+    return Equivalence(cases, folder, options=Options(each=comparison.each, threads=_ALL_CORES))

@@ -1,0 +1,154 @@
+"""`stagewhisper compile` on a small random checkpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stagewhisper.bundle import is_bundle, read_bundle
+from stagewhisper.cli import main
+from stagewhisper.compiler import load_recipe
+from tests.checkpoints import random_dims, save_openai
+
+QUICK = ["--check", "off"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dims = random_dims(n_audio_ctx=40, n_audio_layer=1, n_text_layer=1)
+    return save_openai(tmp_path_factory.mktemp("compile") / "random.pt", dims)
+
+
+@pytest.fixture(autouse=True)
+def in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGEWHISPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What the command writes on stderr when it fails."""
+    assert main(["compile", *map(str, arguments)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err
+
+
+def rows_of(lines: list[str], graph: str) -> list[list[str]]:
+    """The cells of the table of one graph, from the header to the line under it."""
+    start = next(index for index, line in enumerate(lines) if line.startswith(graph))
+    end = next(index for index in range(start, len(lines)) if lines[index].startswith("─"))
+    return [line.split() for line in lines[start:end]]
+
+
+def test_a_bundle_is_made_and_each_pass_has_a_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", str(checkpoint), "-o", "out"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    exact = load_recipe("exact")
+    for graph in ("encoder", "decoder"):
+        header, *rows = rows_of(lines, f"whisper_{graph}")
+        assert header[1:] == ["rewrites", "operators", "weights,", "MB", "largest", "difference"]
+        assert [row[0] for row in rows] == [step.name for step in exact.steps_for(graph)]
+    assert lines[-2].startswith("recipe exact: fp32 for cpu; compared at the end; ")
+    assert lines[-1].startswith("out: encoder ")
+    assert read_bundle(Path("out")).precision == "fp32"
+
+
+def test_without_a_place_the_bundle_goes_where_transcribe_finds_it(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", str(checkpoint), *QUICK]) == 0
+    first = capsys.readouterr().out
+    (bundle,) = Path("cache", "bundles").iterdir()
+    assert first.splitlines()[-1].startswith(f"{bundle.absolute()}: ")
+    made = bundle.stat().st_ino
+    assert main(["compile", str(checkpoint), *QUICK]) == 0
+    assert capsys.readouterr().out == first, "it was there already, and tells what happened then"
+    assert bundle.stat().st_ino == made
+
+
+def test_json_has_the_recipe_and_what_each_pass_did(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--precision", "int8", "--disable-pass", "quantize_cross_kv", *QUICK, "--json", "-o", "out"]
+    assert main(["compile", str(checkpoint), *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["bundle"] == "out"
+    assert document["recipe"] == load_recipe("int8").to_dict()
+    assert document["check"] == "off"
+    decoder = document["graphs"]["decoder"]
+    assert decoder["switched_off"] == ["quantize_cross_kv"]
+    assert decoder["bytes_after"] < decoder["bytes_before"] / 2
+    assert read_bundle(Path("out")).recipe == "int8"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-o", "out"], ["--json"]])
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
+    checkpoint: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", str(checkpoint), "--precision", "int8", "--dry-run", *arguments]) == 0
+    output = capsys.readouterr().out
+    if "--json" in arguments:
+        document = json.loads(output)
+        assert document["bundle"] is None
+        names = [record["name"] for record in document["graphs"]["decoder"]["passes"]]
+    else:
+        assert output.endswith("recipe int8: int8 for cpu; nothing was written\n")
+        names = [row[0] for row in rows_of(output.splitlines(), "whisper_decoder")[1:]]
+    assert names == [step.name for step in load_recipe("int8").steps_for("decoder")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes.txt").write_text("mine")
+    Path("folder").mkdir()
+    Path("folder", "notes.txt").write_text("mine")
+    for name in ("notes.txt", "folder", checkpoint):
+        assert "is there already and is no bundle" in failure(capsys, checkpoint, "-o", name)
+    assert Path("notes.txt").read_text() == Path("folder", "notes.txt").read_text() == "mine"
+
+
+def test_a_bundle_and_an_empty_folder_make_room(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").mkdir()
+    assert main(["compile", str(checkpoint), "-o", "out", *QUICK]) == 0
+    assert main(["compile", str(checkpoint), "-o", "out", *QUICK, "--disable-pass", "broadcast_tile"]) == 0
+    assert is_bundle(Path("out"))
+    assert "switched off: broadcast_tile" in capsys.readouterr().out
+    assert "is compiled already" in failure(capsys, "out")
+
+
+def test_a_recipe_may_name_the_model(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(f"model: {checkpoint}\nprecision: fp32\npasses: [broadcast_tile]\n")
+    assert main(["compile", "--recipe", "mine.yaml", "-o", "out", *QUICK]) == 0
+    assert [row[0] for row in rows_of(capsys.readouterr().out.splitlines(), "whisper_decoder")[1:]] == [
+        "broadcast_tile"
+    ]
+    assert read_bundle(Path("out")).recipe == "mine"
+    assert "No model was named, and the recipe exact.yaml names none" in failure(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "fast"], "No recipe named 'fast'. Known: exact, gpu-fp16, int8, small"),
+        (["--recipe", "gone.yaml"], "Cannot read the recipe gone.yaml"),
+        (
+            ["--recipe", "small", "--precision", "int8"],
+            "--precision asks for int8, and the recipe small.yaml makes int4",
+        ),
+        (["--disable-pass", "nothing"], "No pass named 'nothing' to switch off. Known: "),
+        (["--disable-pass", "quantize_dynamic"], "The recipe 'exact' has no pass 'quantize_dynamic' to switch off"),
+        (
+            ["--precision", "int8", "--disable-pass", "broadcast_tile"],
+            "quantize_cross_kv needs broadcast_tile before it",
+        ),
+        (["--precision", "int3"], "invalid choice: 'int3'"),
+        (["--check", "never"], "invalid choice: 'never'"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_wrong_options_are_named_before_a_model_is_looked_for(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in failure(capsys, "no-such-model", *arguments)
+
+
+def test_a_model_that_is_not_here_is_not_fetched_for_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not on this machine" in failure(capsys, "tiny", "--dry-run")
