@@ -26,7 +26,7 @@ class Description:
     """What is said, as it should be written; "" for noise."""
     language: str
     source: str
-    """What made it: "espeak", "flite", "festival", "fsdd", "an4", "voices", "noise"."""
+    """What made it: "espeak", "flite", "festival", "fsdd", "an4", "an4-words", "voices", "noise"."""
     speaker: str
     start: float
     """Where speech begins."""
@@ -63,7 +63,10 @@ class CorpusWriter:
 
     def add(self, about: Description, samples: NDArray[np.float32]) -> None:
         """Append one utterance; `samples` are mono at 16 kHz, full scale at 1."""
-        log_power = log_power_of(samples)
+        self.add_log_power(about, log_power_of(samples))
+
+    def add_log_power(self, about: Description, log_power: NDArray[np.float16]) -> None:
+        """Append an utterance whose sound is "n_frames n_mels" already, as `log_power_of` gives it."""
         self._mels.write(log_power.tobytes())
         self._lines.write(json.dumps({**asdict(about), "n_frames": len(log_power)}, ensure_ascii=False) + "\n")
         self.n_utterances += 1

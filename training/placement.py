@@ -10,7 +10,7 @@ from training.kinds import POSITIONS_PER_SECOND, Kind
 from training.pools import Pools
 
 _LEAST_CUT = 15  # positions of a cut utterance that are heard at least
-_NARROW_SOURCES = ("fsdd", "an4")  # more often through a telephone's band, so that few strangers sound new
+_NARROW_SOURCES = ("fsdd", "an4", "an4-words")  # more often through a telephone's band, so that few strangers sound new
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from training.kinds import MIDDLE, SHORT, SINGLE, WHOLE, Kind
 WEIGHTS = {
     ("en", "fsdd"): 0.10,
     ("en", "an4"): 0.22,
+    ("en", "an4-words"): 0.12,
     ("en", "voices"): 0.01,
     ("en", "espeak"): 0.11,
     ("en", "flite"): 0.05,
@@ -16,7 +17,7 @@ WEIGHTS = {
     ("de", "espeak"): 0.16,
     ("fr", "espeak"): 0.16,
 }
-"""How often an utterance of each language and source is drawn."""
+"""How often an utterance of each language and source is drawn, if the corpus has any."""
 
 STAGES: tuple[tuple[float, tuple[tuple[Kind, float], ...]], ...] = (
     (0.12, ((SINGLE, 1.0),)),

@@ -19,7 +19,7 @@ from training.script import write_script
 from training.vocabulary import CompactVocabulary
 
 _FULL = 0.3  # share of windows that the recording fills to the end, with silence if need be
-_SILENT = 0.04  # share of windows without speech, beside those in which nothing fitted
+_SILENT = 0.07  # share of windows without speech, beside those in which nothing fitted
 
 
 class Windows:

@@ -36,13 +36,13 @@ def test_every_step_is_taken_in_order(programs: Path, tmp_path: Path):
     steps = [line.split()[2] if line.startswith("python") else "evaluate" for line in calls]
     assert steps == [
         *["training.synthesise"] * 13, "training.recordings", "training.evaluation_sets",
-        "training.train", "training.train", "training.export", "evaluate",
+        "training.train", "training.train", "training.single_words", "training.train", "training.export", "evaluate",
         "training.train", "training.export", "evaluate",
     ]  # fmt: skip
     assert all("--sentences" in line for line in calls[:13])
     assert len(set(calls)) == len(calls)
-    assert "--all-speakers" in calls[19]
-    assert not any("--all-speakers" in line for line in calls[:19])
+    assert "--all-speakers" in calls[21]
+    assert not any("--all-speakers" in line for line in calls[:21])
 
 
 def test_a_second_call_does_not_make_again_what_is_there(programs: Path, tmp_path: Path):
