@@ -17,6 +17,7 @@ from stagewhisper.compiler.chrome_trace import chrome_trace
 from stagewhisper.compiler.graph_facts import GraphFacts, graph_facts
 from stagewhisper.compiler.node_flops import NodeFacts, node_work
 from stagewhisper.compiler.phase_bytes import phase_bytes
+from stagewhisper.compiler.pipeline import FP32
 from stagewhisper.compiler.profile import profile
 from stagewhisper.compiler.profile_calls import Subject, recorded, timed
 from stagewhisper.compiler.profile_inputs import Call, call_inputs
@@ -37,13 +38,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("profile")
     dims = random_dims(n_audio_ctx=40, n_audio_state=32, n_text_state=32, n_text_head=4, n_text_layer=3)
     checkpoint = load_checkpoint(save_openai(folder / "random.pt", dims))
-    return compile_checkpoint(checkpoint, folder / "bundle", source="5", check="off").bundle
+    plain = compile_checkpoint(
+        checkpoint, folder / "plain", source="5", check="off", disabled=[step.name for step in FP32]
+    )
+    return plain.bundle
 
 
 @pytest.fixture(scope="module")
-def profiled(bundle: Bundle) -> Profile:
+def optimised(bundle: Bundle) -> Bundle:
+    checkpoint = load_checkpoint(bundle.path.parent / "random.pt")
+    return compile_checkpoint(checkpoint, bundle.path.parent / "optimised", source="5", check="off").bundle
+
+
+@pytest.fixture(scope="module")
+def profiled(bundle: Bundle, optimised: Bundle) -> Profile:
     options = ProfileOptions(n_audio=N_AUDIO, n_group=N_GROUP, positions=(POSITION, 440), threads=1, repeats=3)
-    return profile(bundle, bundle, options=options, names=("before", "after"))
+    return profile(bundle, optimised, options=options, names=("before", "after"))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +125,17 @@ def test_bytes_are_weights_and_caches(bundle: Bundle, phases: dict[str, PhasePro
     assert found.other_outputs == 4 * STEP.n_seq * dims.n_vocab
     # Beams are Expanded: their cross keys and values are written for each.
     assert found.intermediate > N_GROUP * found.cross_cache
+
+
+def test_passes_write_one_position_and_no_copy_of_cross_attention(bundle: Bundle, profiled: Profile) -> None:
+    before, after = (
+        next(phase.bytes for phase in found.phases if phase.name == "step at 7") for found in profiled.bundles
+    )
+    position = 4 * STEP.n_seq * bundle.dims.n_text_layer * 2 * bundle.dims.n_text_state
+    assert after.self_cache_read == POSITION * position
+    assert after.self_cache_written == position
+    assert after.cross_cache == before.cross_cache
+    assert after.intermediate < N_GROUP * after.cross_cache < before.intermediate
 
 
 def test_times_are_positive_and_shares_add_up(phases: dict[str, PhaseProfile]) -> None:
