@@ -43,10 +43,12 @@ def load(
     Args:
         model: a name such as "base" or "large-v3", a Hugging Face `owner/name`, a checkpoint's folder or `.pt` file,
             or a compiled bundle's folder.
-        engine: "onnxruntime" (the default) or "reference".
-        device: where the engine runs; "cpu" is the default.
-        precision: "fp32", exact, is the default; "int8" and "int4" take less time and memory, and change some words;
-            "fp16" is for GPUs. A bundle has one already.
+        engine: "onnxruntime" (the default), "pytorch" or "reference".
+        device: where the engine runs; "cpu" is the default, and for "pytorch" there are "cuda", "cuda:1", "mps", and
+            several separated by commas, which share a batch.
+        precision: "fp32", exact, is the default, but "fp16" on CUDA devices; "int8" and "int4" take less time and
+            memory, and change some words; "fp16" is for GPUs; "bf16" is for the engine "pytorch". A bundle has one
+            already.
         threads: cores that one call may use; None takes all physical ones.
         offline: never ask the network; the model must be here already.
         revision: commit or branch of the model's repository.
@@ -61,8 +63,8 @@ def load(
         OptionError: there is no such engine, or `model` is neither text nor a path.
         CompilerError: the model cannot be compiled in that precision.
     """
-    if precision not in (None, *PRECISIONS):
-        raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}.")
+    if precision not in (None, *PRECISIONS, "bf16"):
+        raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}, bf16.")
     if not isinstance(model, str | Path):
         raise OptionError(f"model is {model!r}; give a name or a path.")
     engine_class = ENGINES.get(engine or DEFAULT_ENGINE)
@@ -71,6 +73,10 @@ def load(
     if not is_bundle(path):
         path = find_model(model, revision=revision, offline=offline, cache_dir=cache)
     if engine_class.reads == "bundle":
+        if precision == "bf16":
+            raise EngineError(
+                f"No bundle is compiled in bf16. Choose {', '.join(PRECISIONS)}, or the engine 'pytorch'."
+            )
         if precision == "fp16":
             _refuse_gpu(precision, device=device)  # before it is compiled
         bundle = open_bundle(path, precision=precision, cache_dir=cache)
@@ -82,11 +88,16 @@ def load(
         )
     if is_bundle(path):
         raise EngineError(f"{path} is compiled for ONNX Runtime. Give this engine the checkpoint it was made from.")
-    if precision not in (None, "fp32"):
-        raise EngineError(f"The engine {engine!r} computes in fp32 only, not in {precision}. Leave the precision out.")
+    precisions: tuple[str, ...] = getattr(engine_class, "precisions", ("fp32",))
+    if precision not in (None, *precisions):
+        raise EngineError(
+            f"The engine {engine!r} computes in {', '.join(precisions)} only, not in {precision}. "
+            f"Leave the precision out."
+        )
+    choice = {"precision": precision} if len(precisions) > 1 else {}
     checkpoint = load_checkpoint(path)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
-    return Model(engine_class(checkpoint, device=device, threads=threads), tokenizer)
+    return Model(engine_class(checkpoint, device=device, threads=threads, **choice), tokenizer)
 
 
 def open_bundle(path: Path, *, precision: str | None, cache_dir: Path | None) -> Bundle:

@@ -18,12 +18,15 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Implementations of one kind, each known by a name and stored as "module:attribute" until it is needed."""
 
-    def __init__(self, kind: str, built_in: Mapping[str, str], *, plural: str = "") -> None:
+    def __init__(
+        self, kind: str, built_in: Mapping[str, str], *, plural: str = "", extras: Mapping[str, str] | None = None
+    ) -> None:
         """`kind` is the singular noun of messages; the entry-point group is `stagewhisper.<plural>`, `<kind>s`
-        where no plural is given."""
+        where no plural is given. `extras` are our optional dependencies by the package that they bring."""
         self._kind = kind
         self._group = f"stagewhisper.{plural or f'{kind}s'}"
         self._built_in = dict(built_in)
+        self._extras = dict(extras or {})
 
     def names(self) -> tuple[str, ...]:
         """All known names, sorted; nothing is imported."""
@@ -41,7 +44,7 @@ class Registry(Generic[T]):
         except ModuleNotFoundError as error:
             raise OptionError(
                 f"The {self._kind} {name!r} needs the package {error.name!r}, which is not installed. "
-                f"Install it with pip."
+                f"Install it with pip{self._extra(error.name)}."
             ) from error
         except (ImportError, AttributeError) as error:
             raise OptionError(
@@ -59,6 +62,10 @@ class Registry(Generic[T]):
         if entry_point is None:
             raise OptionError(f"No {self._kind} named {name!r}. Known: {', '.join(self.names())}.")
         return entry_point
+
+    def _extra(self, package: str | None) -> str:
+        extra = self._extras.get(package or "")
+        return f": pip install 'stagewhisper[{extra}]'" if extra else ""
 
     def _third_party(self) -> dict[str, Any]:
         from importlib.metadata import entry_points  # as above

@@ -37,7 +37,7 @@ def test_names_are_sorted_and_cost_no_import(registry: Registry[Any]) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(OptionError, match=r"No engine named 'onnx'\. Known: onnxruntime, reference\."):
+    with pytest.raises(OptionError, match=r"No engine named 'onnx'\. Known: .*onnxruntime.*reference\."):
         ENGINES.get("onnx")
 
 

@@ -5,7 +5,7 @@
 
 import argparse
 
-from stagewhisper.cli.values import boolean, formats, integer, number, optional_integer, optional_number
+from stagewhisper.cli.values import boolean, formats, integer, number, optional_integer, optional_number, precision
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +70,11 @@ def add_model_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--device", metavar="NAME", help="where it runs, such as cpu (default: the engine's choice)")
     group.add_argument(
         "--precision",
+        "--dtype",
+        type=precision,
         metavar="NAME",
-        help="fp32 is exact; int8 and int4 are faster or smaller, and change some words; fp16 is for GPUs "
-        "(default: fp32)",
+        help="fp32 is exact; int8 and int4 are faster or smaller, and change some words; fp16 and bf16, also called "
+        "float16 and bfloat16, are for GPUs (default: fp32, and fp16 on CUDA devices)",
     )
     add_switch(
         group,

@@ -44,6 +44,11 @@ def optional_integer(text: str) -> int | None:
     return _optional(text, integer)
 
 
+def precision(text: str) -> str:
+    """The short name of a precision that may be given by its type's name."""
+    return {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(text, text)
+
+
 def formats(text: str) -> tuple[str, ...]:
     """Names of writers, each once, from a comma-separated list in which `all` stands for the built-in ones."""
     from stagewhisper.writers import BUILT_IN_FORMATS, WRITERS

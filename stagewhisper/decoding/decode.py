@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from stagewhisper.arrays import PositionLogits, Tokens
+from stagewhisper.checkpoint import ModelDims
 from stagewhisper.decoding.beam_search import BeamSearch
+from stagewhisper.decoding.generation import generation_rules
 from stagewhisper.decoding.greedy import Greedy
 from stagewhisper.decoding.language import detect_language, most_probable
 from stagewhisper.decoding.logit_filters import logit_filters, suppressed_tokens
@@ -14,6 +16,7 @@ from stagewhisper.decoding.options import DecodingOptions, DecodingResult
 from stagewhisper.decoding.prefill import Prefill, prefill
 from stagewhisper.decoding.search import Candidate, Search, best, log_softmax
 from stagewhisper.engines.base import AnyEngine
+from stagewhisper.engines.generation import Generates, Generation
 from stagewhisper.errors import ModelError
 from stagewhisper.tokenizer import Tokenizer
 
@@ -32,7 +35,15 @@ def decode(
     n_text_ctx = engine.dims.n_text_ctx
     starts = [prefill(tokenizer, options, language=language, n_text_ctx=n_text_ctx) for language in languages]
     search = _search(options, tokenizer=tokenizer, n_audio=n_audio)
-    sampled, no_speech_probs = _sample(engine, features, starts, search=search, tokenizer=tokenizer, options=options)
+    if isinstance(search, Greedy) and isinstance(engine, Generates):
+        generation = _generate(
+            engine, features, starts, dims=engine.dims, search=search, tokenizer=tokenizer, options=options
+        )
+        sampled, no_speech_probs = search.take(generation), generation.no_speech_probs.tolist()
+    else:
+        sampled, no_speech_probs = _sample(
+            engine, features, starts, search=search, tokenizer=tokenizer, options=options
+        )
     winners = [best(group, length_penalty=options.length_penalty) for group in search.candidates(sampled)]
     return [
         _result(winner, tokenizer=tokenizer, language=language, no_speech_prob=no_speech, options=options)
@@ -94,7 +105,7 @@ def _sample(
     initial = np.array([start.tokens for start in starts], np.int64)
     # The prompt is run once for each window; its cache then serves every sequence of the window's group.
     output = engine.decode_step(initial, engine.start(features), logit_positions=(starts[0].sot_index, -1))
-    _check_numbers(output.logits)
+    _check_numbers(bool(np.isfinite(output.logits).all()))
     no_speech_probs = _no_speech_probs(output.logits, tokenizer)
     rows = np.repeat(np.arange(len(starts)), search.n_group)
     logits, cache = output.logits[rows, -1], engine.reorder(output.cache, rows.tolist())
@@ -113,9 +124,34 @@ def _sample(
     return sampled, no_speech_probs
 
 
-def _check_numbers(logits: PositionLogits) -> None:
+def _generate(
+    engine: Generates,
+    features: object,
+    starts: Sequence[Prefill],
+    *,
+    dims: ModelDims,
+    search: Greedy,
+    tokenizer: Tokenizer,
+    options: DecodingOptions,
+) -> Generation:
+    """What the engine chooses by itself, as `_sample` would."""
+    rules = generation_rules(
+        tokenizer,
+        options,
+        search=search,
+        sot_index=starts[0].sot_index,
+        n_prompt=len(starts[0].tokens),
+        dims=dims,
+    )
+    prompt = np.array([start.tokens for start in starts], np.int64)
+    generation = engine.generate(features, prompt, rules)
+    _check_numbers(generation.is_finite)
+    return generation
+
+
+def _check_numbers(are_finite: bool) -> None:
     """Refuse to write text that damaged weights make up: the maximum of what is not a number is the first token."""
-    if not np.isfinite(logits).all():
+    if not are_finite:
         raise ModelError(
             "The model's output is not a number: its weights are damaged, or overflow in this precision. "
             "Fetch the model again."

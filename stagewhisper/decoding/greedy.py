@@ -4,6 +4,7 @@ import numpy as np
 
 from stagewhisper.arrays import Logits, Tokens
 from stagewhisper.decoding.search import Candidate, Choice, log_softmax
+from stagewhisper.engines.generation import Generation
 
 
 class Greedy:
@@ -39,10 +40,20 @@ class Greedy:
         ]
         return [sequences[first : first + self.n_group] for first in range(0, len(sequences), self.n_group)]
 
+    def noise(self, n_vocab: int) -> Logits:
+        """The next step's Gumbel noise for the sequences of a window, [n_group, n_vocab]."""
+        exponential = self._rng.standard_exponential((self.n_group, n_vocab), dtype=np.float32)
+        gumbel: Logits = -np.log(np.maximum(exponential, np.finfo(np.float32).tiny))
+        return gumbel
+
+    def take(self, generation: Generation) -> Tokens:
+        """The tokens that an engine has chosen by itself; their scores are kept for `candidates`."""
+        self._sum_logprobs = generation.sum_logprobs
+        return generation.tokens
+
     def _draw(self, logits: Logits) -> np.ndarray:
         """A draw from softmax(logits / temperature), as the maximum of logits with Gumbel noise added."""
-        exponential = self._rng.standard_exponential((self.n_group, logits.shape[1]), dtype=np.float32)
-        noise = -np.log(np.maximum(exponential, np.finfo(np.float32).tiny))
+        noise = self.noise(logits.shape[1])
         scaled = logits / np.float32(self._temperature) + np.tile(noise, (self._n_audio, 1))
         drawn: np.ndarray = scaled.argmax(axis=-1)
         return drawn

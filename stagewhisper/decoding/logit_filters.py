@@ -27,16 +27,26 @@ def logit_filters(tokenizer: Tokenizer, options: DecodingOptions, *, n_audio_ctx
     if suppressed := suppressed_tokens(tokenizer, options.suppress_tokens):
         filters.append(suppress_tokens(suppressed))
     if not options.without_timestamps:
-        latest = None
-        if options.max_initial_timestamp:
-            latest = round(options.max_initial_timestamp / (SECONDS_PER_WINDOW / n_audio_ctx))
+        latest = max_initial_timestamp_index(options, n_audio_ctx=n_audio_ctx)
         filters.append(timestamp_rules(tokenizer, max_initial_timestamp_index=latest))
     return tuple(filters)
 
 
+def max_initial_timestamp_index(options: DecodingOptions, *, n_audio_ctx: int) -> int | None:
+    """How many places behind <|0.00|> the first timestamp may lie; None where it is free."""
+    if not options.max_initial_timestamp:
+        return None
+    return round(options.max_initial_timestamp / (SECONDS_PER_WINDOW / n_audio_ctx))
+
+
+def blank_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """A lone space, and the end."""
+    return (*tokenizer.encode(" "), tokenizer.eot)
+
+
 def suppress_blank(tokenizer: Tokenizer) -> LogitFilter:
     """Forbids to begin with a lone space or with the end."""
-    blank = [*tokenizer.encode(" "), tokenizer.eot]
+    blank = list(blank_tokens(tokenizer))
 
     def apply(logits: Logits, sampled: Tokens) -> None:
         if sampled.shape[1] == 0:

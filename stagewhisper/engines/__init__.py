@@ -1,6 +1,7 @@
 """The model's arithmetic on several frameworks, behind one protocol."""
 
 from stagewhisper.engines.base import AnyEngine, DecoderOutput, Engine, EngineFactory
+from stagewhisper.engines.generation import Generates, Generation, GenerationRules, TimestampRules
 from stagewhisper.registry import Registry
 
 ENGINES: Registry[EngineFactory] = Registry(
@@ -9,7 +10,18 @@ ENGINES: Registry[EngineFactory] = Registry(
         "onnxruntime": "stagewhisper.engines.onnxruntime:OnnxRuntimeEngine",
         "reference": "stagewhisper.engines.reference:ReferenceEngine",
     },
+    extras={"torch": "torch"},
 )
 """Engine classes by name."""
 
-__all__ = ["ENGINES", "AnyEngine", "DecoderOutput", "Engine", "EngineFactory"]
+__all__ = [
+    "ENGINES",
+    "AnyEngine",
+    "DecoderOutput",
+    "Engine",
+    "EngineFactory",
+    "Generates",
+    "Generation",
+    "GenerationRules",
+    "TimestampRules",
+]

@@ -68,7 +68,11 @@ Source = Literal["checkpoint", "bundle"]
 
 
 class EngineFactory(Protocol):
-    """What makes an engine: usually its class."""
+    """What makes an engine: usually its class.
+
+    One that computes a checkpoint in several precisions names them in `precisions`, and takes `precision` beside the
+    other arguments; None leaves the choice to it.
+    """
 
     reads: Source
     """What it is made from: a Checkpoint, or a Bundle that the compiler made of one."""
