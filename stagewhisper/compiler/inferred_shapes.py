@@ -14,6 +14,7 @@ from stagewhisper.compiler.graph_tools import (
     MICROSOFT,
     attribute_of,
     input_of,
+    insert_node,
     new_op,
     nodes_of,
     tensor_of,
@@ -23,6 +24,8 @@ from stagewhisper.compiler.graph_tools import (
 _ATTENTION = ("GroupQueryAttention", "MultiHeadAttention")
 _LIKE_INPUT = ("BiasGelu", "FastGelu", "QuickGelu", "SkipLayerNormalization", *_ATTENTION)
 _BY_WEIGHT = ("DynamicQuantizeMatMul", "MatMulNBits")
+_SPLIT_COUNTS = 18
+"""The first opset whose Split must be told the number of parts."""
 
 Dim = int | str | None
 """A length, the name of a free length, or nothing known."""
@@ -108,15 +111,24 @@ def _say_in_onnx(graph: ir.Graph) -> None:
     """Put an ONNX operator of the same first output beside each of ONNX Runtime's that ONNX cannot infer."""
     for node in nodes_of(graph, *_LIKE_INPUT, *_BY_WEIGHT, domain=MICROSOFT):
         source, old = node.inputs[0], node.outputs[0]
-        if source is None or (node.op_type in _ATTENTION and input_of(node, 2) is None):
-            continue  # packed queries, keys and values are wider than the output
-        twin = _twin(graph, node, source)
+        if source is None:
+            continue
+        is_packed = node.op_type in _ATTENTION and input_of(node, 2) is None
+        twin = _first_third(graph, node, source) if is_packed else _twin(graph, node, source)
         if twin is None:
             continue
         name, old.name = old.name, f"{old.name}_of_{node.op_type}"
         twin.name = name
         twin.type = old.type
         old.replace_all_uses_with(twin, replace_graph_outputs=True)
+
+
+def _first_third(graph: ir.Graph, node: ir.Node, source: ir.Value) -> ir.Value:
+    """Queries of packed queries, keys and values: as wide as what comes out of attention."""
+    parts = {"num_outputs": 3} if graph.opset_imports.get("", 1) >= _SPLIT_COUNTS else {}
+    split = ir.node("Split", [source], {"axis": -1, **parts}, num_outputs=3)
+    insert_node(graph, node, split)
+    return split.outputs[0]
 
 
 def _twin(graph: ir.Graph, node: ir.Node, source: ir.Value) -> ir.Value | None:

@@ -32,6 +32,7 @@ class _Order:
 _ORDERS = (
     _Order("make_kv_cache_static", "decoder_masked_attention", "its kernel works on buffers of fixed length", True),
     _Order("broadcast_tile", "quantize_cross_kv", "beams have to share the keys and values of their window", True),
+    _Order("quantize_cross_kv", "fuse_cross_attention", "each has an operator of its own: keep one of them", False),
     *(_Order("pack_qkv", name, "it packs weights in floating point only", False) for name in _WEIGHTS),
     *(_Order(name, "convert_to_fp16", "it quantises float32 only", False) for name in _QUANTIZING),
 )
@@ -144,7 +145,7 @@ def _precision_of(steps: Sequence[RecipeStep]) -> str | None:
 
 def _check_both_graphs(steps: Sequence[RecipeStep]) -> None:
     """What the encoder gives is what the decoder takes."""
-    for name in ("quantize_cross_kv", "convert_to_fp16"):
+    for name in ("fuse_cross_attention", "quantize_cross_kv", "convert_to_fp16"):
         found = {graph: tuple(_interface(name, graph, steps)) for graph in GRAPHS}
         if found["encoder"] != found["decoder"]:
             place = next(step.place for step in steps if step.step.name == name)
@@ -158,6 +159,8 @@ def _interface(name: str, graph: str, steps: Sequence[RecipeStep]) -> Iterator[o
             continue
         if name == "quantize_cross_kv":
             yield step.step.parameters.get("kernel", True)
+        elif name == "fuse_cross_attention":
+            yield "frames before channels"
         elif not step.step.parameters.get("keep_io", True):
             yield "half"
 
