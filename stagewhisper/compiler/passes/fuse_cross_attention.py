@@ -52,7 +52,7 @@ _TURNED = [0, 1, 3, 2]
 
 
 def _turn_inputs(inputs: Arrays, graph: ir.Graph) -> Arrays:
-    """Keys as the graph takes them now."""
+    """Keys as the graph takes them now: views, for windows are large and cases many."""
     shapes = {value.name: value.shape for value in graph.inputs}
     return {name: _fitting(array, shapes.get(name)) for name, array in inputs.items()}
 
@@ -60,14 +60,14 @@ def _turn_inputs(inputs: Arrays, graph: ir.Graph) -> Arrays:
 def _turn_outputs(outputs: Arrays, inputs: Arrays) -> Arrays:  # noqa: ARG001  the signature of all adapters
     """Keys as the encoder gave them before."""
     return {
-        name: np.ascontiguousarray(array.swapaxes(2, 3)) if name.startswith("cross_k_") else array
+        name: array.swapaxes(2, 3) if name.startswith("cross_k_") else array
         for name, array in outputs.items()
     }
 
 
 def _fitting(array: np.ndarray, shape: ir.Shape | None) -> np.ndarray:
     is_turned = shape is not None and array.ndim == len(shape) == 4 and array.shape[2:] == (shape[3], shape[2])
-    return np.ascontiguousarray(array.swapaxes(2, 3)) if is_turned else array
+    return array.swapaxes(2, 3) if is_turned else array
 
 
 @declares(adapt_inputs=_turn_inputs, adapt_outputs=_turn_outputs)
