@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
-COMMANDS = ("", "transcribe", "evaluate", "compile", "profile", "models", "models list", "models path")
+COMMANDS = ("", "transcribe", "evaluate", "compile", "search", "profile", "models", "models list", "models path")
 _INTRODUCTION = """\
 # The command line
 

@@ -17,6 +17,12 @@ def parameters_of(function: Callable[..., int]) -> Mapping[str, Any]:
     }
 
 
+def default_of(function: Callable[..., int], name: str) -> Any:
+    """What the parameter is where a recipe does not say; None where it has to."""
+    default = inspect.signature(function).parameters[name].default
+    return None if default is inspect.Parameter.empty else default
+
+
 def fits(value: object, expected: Any) -> bool:
     """Whether the value may be given where `expected` is the annotation; what is not understood lets all pass."""
     if expected in (bool, str, types.NoneType):

@@ -123,15 +123,15 @@ def _check_target(recipe: Recipe) -> None:
 
 
 def _check_precision(recipe: Recipe) -> None:
-    found = _precision_of(recipe.steps)
+    found = precision_of(recipe.steps)
     if found is not None and found != recipe.precision:
         raise OptionError(
             f"{recipe.file}: precision is {recipe.precision}, and the passes make {found}. Change one of them."
         )
 
 
-def _precision_of(steps: Sequence[RecipeStep]) -> str | None:
-    """What the passes make of weights; None where one is not ours, so that nobody knows."""
+def precision_of(steps: Sequence[RecipeStep]) -> str | None:
+    """What these passes make of weights; None where one is not ours, so that nobody knows."""
     names = {step.step.name for step in steps}
     if any(step.step.parameters.get("bits") == 4 for step in steps if step.step.name == "quantize_blockwise"):
         return "int4"

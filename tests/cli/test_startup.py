@@ -15,6 +15,7 @@ ANSWERS = [
     ["transcribe", "--help"],
     ["evaluate", "--help"],
     ["compile", "--help"],
+    ["search", "--help"],
     ["profile", "--help"],
     ["models", "path", "--help"],
     ["x.wav", "--nonsense"],
