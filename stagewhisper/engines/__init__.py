@@ -8,6 +8,7 @@ ENGINES: Registry[EngineFactory] = Registry(
     "engine",
     {
         "onnxruntime": "stagewhisper.engines.onnxruntime:OnnxRuntimeEngine",
+        "pytorch": "stagewhisper.engines.pytorch:PyTorchEngine",
         "reference": "stagewhisper.engines.reference:ReferenceEngine",
     },
     extras={"torch": "torch"},
