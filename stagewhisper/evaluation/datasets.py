@@ -8,15 +8,14 @@ metadata.csv (audiofolder) ──────► a table with a header ──┼
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stagewhisper.errors import DataSetError
-from stagewhisper.evaluation.items import AUDIO_FIELDS, TEXT_FIELDS, DataSet, data_set
-from stagewhisper.evaluation.tables import saved_tables, table_records
+from stagewhisper.evaluation.items import AUDIO_FIELDS, TEXT_FIELDS, DataSet, data_set, unique_name
+from stagewhisper.evaluation.tables import is_hidden, saved_tables, table_records
 
 Records = Iterable[Mapping[str, Any]]
 
@@ -30,12 +29,8 @@ def load_datasets(paths: Sequence[str | Path], *, limit: int | None = None) -> t
     Raises what `load_dataset` raises.
     """
     loaded = [load_dataset(path) for path in paths]
-    seen: Counter[str] = Counter()
-    named = []
-    for dataset in loaded:
-        seen[dataset.name] += 1
-        name = dataset.name if seen[dataset.name] == 1 else f"{dataset.name}-{seen[dataset.name]}"
-        named.append(_renamed(dataset, name))
+    taken: dict[str, int] = {}
+    named = [_renamed(dataset, unique_name(dataset.name, taken, mark="-")) for dataset in loaded]
     return tuple(named if limit is None else [dataset.first(limit) for dataset in named])
 
 
@@ -70,7 +65,7 @@ def _folder_records(folder: Path) -> Records:
     tables = saved_tables(folder)
     if tables:
         return (record for table, split in tables for record in table_records(table, subset=split, folder=folder))
-    lists = [file for name in _LISTS for file in sorted(folder.glob(f"*/{name}"))]
+    lists = [file for name in _LISTS for file in sorted(folder.glob(f"*/{name}")) if not is_hidden(file, folder)]
     if lists:
         return (_within(record, file.parent.name) for file in lists for record in _file_records(file))
     raise DataSetError(
@@ -80,12 +75,17 @@ def _folder_records(folder: Path) -> Records:
 
 
 def _within(record: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """The record of a sub-folder as one of the folder: its path longer, the sub-folder its subset."""
-    moved = {"subset": folder, **record}
-    for field in AUDIO_FIELDS:
-        if isinstance(record.get(field), str):
-            moved[field] = f"{folder}/{record[field]}"
-    return moved
+    """The record of a sub-folder as one of the folder: its paths longer, the sub-folder its subset."""
+    moved = {name: _moved(record[name], folder) for name in (*AUDIO_FIELDS, "segments") if name in record}
+    return {"subset": folder, **record, **moved}
+
+
+def _moved(value: Any, folder: str) -> Any:
+    """A path, or a table's {"path": …}, seen from the folder above `folder`; anything else as it is."""
+    if isinstance(value, Mapping) and "path" in value:
+        return {**value, "path": _moved(value["path"], folder)}
+    is_relative = isinstance(value, str) and value != "" and not Path(value).is_absolute()
+    return f"{folder}/{value}" if is_relative else value
 
 
 def _file_records(path: Path) -> Records:
@@ -111,7 +111,7 @@ def _reported(records: Iterable[Any], path: Path) -> Iterator[Mapping[str, Any]]
                     f"{str(path)!r}, record {number}: expected an object with names, got {record!r:.80}."
                 )
             yield record
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: no JSON, no UTF-8
+    except (OSError, ValueError, RecursionError, csv.Error) as error:  # ValueError: no JSON, no UTF-8
         raise DataSetError(f"The data set {str(path)!r} cannot be read: {error}. Check that it is complete.") from error
 
 
@@ -121,7 +121,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
             if line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
                     raise DataSetError(f"{str(path)!r}, line {number} is no JSON: {error}.") from error
 
 

@@ -1,5 +1,6 @@
 """A model over data sets: transcribe every clip, compare it with the truth, measure."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,14 +9,14 @@ from typing import Any, Unpack
 from stagewhisper.errors import OptionError, StagewhisperError
 from stagewhisper.evaluation.comparison import compare_texts
 from stagewhisper.evaluation.figures import figures, rows
-from stagewhisper.evaluation.items import DataSet, Item
+from stagewhisper.evaluation.items import DataSet, FileAudio, Item
 from stagewhisper.evaluation.journal import Journal
 from stagewhisper.evaluation.machine import machine, versions
 from stagewhisper.evaluation.normalization import normalizer_for, text_language
 from stagewhisper.evaluation.results import Clip, DataSetSummary, Evaluation, Failure
 from stagewhisper.evaluation.transcriber import Transcriber, Transcription, transcribe_item
 from stagewhisper.languages import LANGUAGES, language_code
-from stagewhisper.transcription import TranscribeOptions
+from stagewhisper.transcription import TranscribeOptions, transcription_options
 
 _WARM_UP = 30.0  # seconds of audio, one window: enough for all that is compiled or allocated at first use
 
@@ -43,14 +44,15 @@ def evaluate(
         on_clip: called after each clip with the number of clips done.
         options: `TranscribeOptions`. A clip's own task comes before `task`.
 
-    A clip that cannot be read or decoded becomes a failure, and the others are done.
+    A clip that cannot be read or decoded becomes a failure, and the others are done; so does one whose own language or
+    task the model does not know.
 
     Raises:
         OptionError: an option is wrong, or two data sets have one name.
         StagewhisperError: a package is missing, or the journal cannot be written.
     """
     datasets = (datasets,) if isinstance(datasets, DataSet) else tuple(datasets)
-    _check(datasets, normalizer)
+    _check(datasets, normalizer, options)
     run = _Run(model, options, force_language=force_language, journal=journal)
     clips: list[Clip] = []
     failures: list[Failure] = []
@@ -97,17 +99,20 @@ class _Run:
     def outcomes(self, items: Sequence[Item]) -> Iterator[tuple[Item, Transcription | Exception]]:
         """Each item with its transcription, or with what went wrong."""
         for item in items:
-            options = self._item_options(item)
-            found = None if self._journal is None else self._journal.find(item, options)
-            yield item, found or self._transcribed(item, options)
+            yield item, self._outcome(item, self._item_options(item))
 
-    def _transcribed(self, item: Item, options: TranscribeOptions) -> Transcription | Exception:
+    def _outcome(self, item: Item, options: TranscribeOptions) -> Transcription | Exception:
         try:
+            found = None if self._journal is None else self._journal.find(item, options)
+            if found is not None:
+                return found
             if self.warm_up_elapsed is None:
                 self._warm_up(item, options)
             transcription = transcribe_item(self._model, item, options)
-        except OptionError:
-            raise  # the clips that follow would fare no better
+        except OptionError as error:
+            if options == self._options:
+                raise  # the clips that follow would fare no better
+            return error
         except Exception as error:  # noqa: BLE001 whatever is wrong with one clip, the others are done
             return error
         if self._journal is not None:
@@ -129,8 +134,9 @@ class _Run:
         return options
 
 
-def _check(datasets: Sequence[DataSet], normalizer_name: str) -> None:
+def _check(datasets: Sequence[DataSet], normalizer_name: str, options: TranscribeOptions) -> None:
     """Raise now what would otherwise come after the first clip is transcribed."""
+    transcription_options(options)
     normalizer_for(normalizer_name, language=None)
     compare_texts("", "", normalize=str)
     ids = [item.id for dataset in datasets for item in dataset.items]
@@ -182,7 +188,19 @@ def _failure(dataset: str, item: Item, error: Exception, *, language: str | None
     message = str(error)
     if not isinstance(error, StagewhisperError):
         message = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return Failure(item.id, dataset, item.audio, language, task, item.subset, error=message)
+    return Failure(item.id, dataset, item.audio, language, task, item.subset, error=_as_named(message, item))
+
+
+def _as_named(message: str, item: Item) -> str:
+    """`message` with the recording called as in the data set: where that lies is nobody else's business."""
+    if not isinstance(item.source, FileAudio):
+        return message
+    path = item.source.path
+    spellings = {str(path), str(path.absolute()), os.path.realpath(path)}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        for written in (spelling, repr(spelling)[1:-1]):  # most messages quote names as Python does
+            message = message.replace(written, item.audio)
+    return message
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def _name(clip: Clip | Failure, by: str) -> str:
 
 
 def _language(clips: Iterable[Clip]) -> LanguageAccuracy:
-    judged = [clip for clip in clips if clip.detected_language is not None and clip.language in LANGUAGES]
+    spoken = (clip for clip in clips if not clip.is_silence)
+    judged = [clip for clip in spoken if clip.detected_language is not None and clip.language in LANGUAGES]
     return LanguageAccuracy(len(judged), sum(clip.detected_language == clip.language for clip in judged))
 
 

@@ -4,7 +4,8 @@ Different makers call the same thing by different names; the lists below hold th
 """
 
 import json
-from collections import Counter
+import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,15 +96,14 @@ def data_set(name: str, records: Iterable[Mapping[str, Any]], *, folder: Path, p
         DataSetError: a record lacks its recording, holds an impossible value, or none has a text.
     """
     items, n_records = [], 0
-    seen: Counter[str] = Counter()
+    taken: dict[str, int] = {}
     for n_records, record in enumerate(records, start=1):
-        text = _first(record, TEXT_FIELDS)
+        where = f"{place}, record {n_records}"
+        text = _true_text(record, place=where)
         if text is None:
             continue
-        item = _item(record, str(text), folder=folder, place=f"{place}, record {n_records}")
-        seen[item.audio] += 1
-        suffix = f"#{seen[item.audio]}" if seen[item.audio] > 1 else ""
-        items.append(replace(item, id=f"{name}/{item.audio}{suffix}"))
+        item = _item(record, text, folder=folder, place=where)
+        items.append(replace(item, id=f"{name}/{unique_name(item.audio, taken, mark='#')}"))
     if not items:
         raise DataSetError(
             f"{place} has no recording with a text, among {n_records}. "
@@ -112,13 +112,33 @@ def data_set(name: str, records: Iterable[Mapping[str, Any]], *, folder: Path, p
     return DataSet(name, tuple(items), n_without_text=n_records - len(items))
 
 
+def unique_name(name: str, taken: dict[str, int], *, mark: str) -> str:
+    """`name`, or `name` with `mark` and the first number that tells it from all `taken`, which it joins."""
+    found = name
+    while found in taken:
+        taken[name] += 1
+        found = f"{name}{mark}{taken[name]}"
+    taken[found] = 1
+    return found
+
+
 def file_stamp(path: Path) -> str:
     """Path, size and time of a file, or its path alone where there is none."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file system has such a name
         return str(path.absolute())
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _true_text(record: Mapping[str, Any], *, place: str) -> str | None:
+    """What is said: empty for silence, None where it is not known."""
+    text = _first(record, TEXT_FIELDS)
+    if text is None:
+        return "" if any(record.get(name) == "" for name in TEXT_FIELDS) else None
+    if not isinstance(text, str):
+        raise DataSetError(f"{place}: its text is {text!r:.80}. Expected a string, or null where it is not known.")
+    return text
 
 
 def _item(record: Mapping[str, Any], text: str, *, folder: Path, place: str) -> Item:
@@ -145,11 +165,20 @@ def _audio(record: Mapping[str, Any], *, folder: Path, place: str) -> tuple[str,
     audio = _first(record, AUDIO_FIELDS)
     if isinstance(audio, Mapping):
         audio = audio.get("path")
-    if isinstance(audio, str) and audio:
-        return audio, FileAudio(folder / audio)
     if isinstance(audio, ItemAudio):
         return str(audio), audio
-    raise DataSetError(f"{place} names no recording. Its path is looked for under: {', '.join(AUDIO_FIELDS)}.")
+    if not isinstance(audio, str) or not audio:
+        raise DataSetError(f"{place} names no recording. Its path is looked for under: {', '.join(AUDIO_FIELDS)}.")
+    if not _can_be_a_path(audio):
+        raise DataSetError(f"{place}: no file can be called {audio!r:.80}. Give the path of its recording.")
+    return audio, FileAudio(folder / audio)
+
+
+def _can_be_a_path(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character, which JSON can write
+        return False
 
 
 def _language(record: Mapping[str, Any]) -> str | None:
@@ -174,12 +203,18 @@ def _times(record: Mapping[str, Any], *, folder: Path, place: str) -> tuple[floa
         segments = _segments_file(folder / segments, place)
     try:
         if isinstance(segments, Sequence) and segments:
-            return _bound(segments[0], "start", 0), _bound(segments[-1], "end", 1)
-        if record.get("start") not in (None, "") and record.get("end") not in (None, ""):
-            return float(record["start"]), float(record["end"])
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+            start, end = _bound(segments[0], "start", 0), _bound(segments[-1], "end", 1)
+        elif record.get("start") not in (None, "") and record.get("end") not in (None, ""):
+            start, end = float(record["start"]), float(record["end"])
+        else:
+            return None, None
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise DataSetError(f"{place}: its times are not numbers of seconds ({error!r}).") from error
-    return None, None
+    if not (0 <= start <= end and math.isfinite(end)):
+        raise DataSetError(
+            f"{place}: its speech begins at {start} and ends at {end} s. Expected 0 ≤ start ≤ end, both finite."
+        )
+    return start, end
 
 
 def _bound(segment: Any, name: str, index: int) -> float:
@@ -189,14 +224,16 @@ def _bound(segment: Any, name: str, index: int) -> float:
 def _segments_file(path: Path, place: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataSetError(f"{place}: its segments {str(path)!r} cannot be read: {error}.") from error
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+    """The first value that says something: tables leave cells empty where another column has the answer."""
+    values = (record.get(name) for name in names)
+    return next((value for value in values if value is not None and value != ""), None)
 
 
 def _text(record: Mapping[str, Any], *names: str) -> str | None:
     value = _first(record, names)
-    return None if value is None or value == "" else str(value)
+    return None if value is None else str(value)

@@ -35,7 +35,7 @@ def normalizer_for(name: str, *, language: str | None) -> Normalize:
     if name not in NORMALIZERS:
         raise OptionError(f"No normaliser named {name!r}. Known: {', '.join(NORMALIZERS)}.")
     if name == "none":
-        return str.strip
+        return _with_single_spaces
     if name == "english" or (name == "auto" and language in (None, "en")):
         return _english()
     return _basic(split_letters=language in _WITHOUT_SPACES)
@@ -44,6 +44,11 @@ def normalizer_for(name: str, *, language: str | None) -> Normalize:
 def text_language(language: str | None, *, task: str) -> str | None:
     """The language that a clip's text is in: a translation is English whatever is spoken."""
     return "en" if task == "translate" else language
+
+
+def _with_single_spaces(text: str) -> str:
+    # Words are what any white space separates; jiwer would cut at spaces alone.
+    return " ".join(text.split())
 
 
 @cache

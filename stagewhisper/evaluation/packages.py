@@ -6,8 +6,8 @@ from typing import Any
 from stagewhisper.errors import StagewhisperError
 
 
-def needed(module: str, *, install: str = "stagewhisper[evaluation]") -> Any:
-    """The module of that name.
+def needed(module: str, *, install: str = ".[evaluation]") -> Any:
+    """The module of that name; by default one of the extra `evaluation`, installed from the project's folder.
 
     Raises:
         StagewhisperError: it is not installed; the message names what to `install`.

@@ -7,7 +7,7 @@ Source: argmaxinc/WhisperKit.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from stagewhisper.errors import DataSetError
 from stagewhisper.evaluation.bootstrap import error_rates
 from stagewhisper.evaluation.comparison import compare_texts
 from stagewhisper.evaluation.figures import figures, rows
+from stagewhisper.evaluation.items import DataSet
 from stagewhisper.evaluation.normalization import normalizer_for, text_language
 from stagewhisper.evaluation.results import FORMAT, Clip, Evaluation, ReferenceClip, ReferenceModel
+
+_NOTHING_IN_COMMON = "The reference has none of these clips. Evaluate it on the same data sets, for the same task."
 
 
 def beside_reference(evaluation: Evaluation, reference: Mapping[str, Any]) -> Evaluation:
@@ -33,7 +36,7 @@ def beside_reference(evaluation: Evaluation, reference: Mapping[str, Any]) -> Ev
     clips = tuple(_beside(clip, texts.get(clip.id), evaluation.normalizer) for clip in evaluation.clips)
     words = [clip.reference_model.words for clip in clips if clip.reference_model is not None]
     if evaluation.clips and not words:
-        raise DataSetError("The reference has none of these clips. Evaluate it on the same data sets.")
+        raise DataSetError(_NOTHING_IN_COMMON)
     (wer,) = error_rates(words)
     return replace(
         evaluation,
@@ -44,6 +47,20 @@ def beside_reference(evaluation: Evaluation, reference: Mapping[str, Any]) -> Ev
     )
 
 
+def require_common_clips(datasets: Iterable[DataSet], reference: Mapping[str, Any], *, task: str) -> None:
+    """Raise before anything is transcribed what `beside_reference` would raise at the end.
+
+    `task` is that of items which name none.
+
+    Raises:
+        DataSetError: the document has none of the data sets' clips with the same text and task.
+    """
+    known = {(clip["id"], clip["reference"], clip["task"]) for clip in reference["clips"]}
+    items = [item for dataset in datasets for item in dataset.items]
+    if items and not any((item.id, item.text, item.task or task) in known for item in items):
+        raise DataSetError(_NOTHING_IN_COMMON)
+
+
 def read_document(path: str | Path) -> dict[str, Any]:
     """The JSON document of an evaluation, from the file that `stagewhisper evaluate --json` wrote.
 
@@ -52,7 +69,7 @@ def read_document(path: str | Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataSetError(f"The results {str(path)!r} cannot be read: {error}.") from error
     if not _is_document(document):
         raise DataSetError(

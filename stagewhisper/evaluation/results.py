@@ -86,7 +86,7 @@ class LanguageAccuracy:
     """How often the detected language was the true one."""
 
     n_judged: int
-    """Clips whose language was detected and whose true language is known to Whisper."""
+    """Clips in which something is said, whose language was detected and whose true one is known to Whisper."""
     n_right: int
 
     @property
@@ -187,7 +187,7 @@ class Figures:
     n_fallbacks: int
     """Those of them that did not pass at the first temperature."""
     n_five_gram_insertions: int
-    """Sequences of five words in a row that are not in the reference: hallucinated text."""
+    """Sequences of five words in a row that the alignment finds inserted: hallucinated text, or a loop."""
     n_clips_with_five_gram_insertions: int
     language: LanguageAccuracy
     timing: TimingAccuracy
@@ -300,8 +300,8 @@ class Clip:
 
     @property
     def is_silence(self) -> bool:
-        """Whether nothing is said in it."""
-        return self.words.n_reference == 0
+        """Whether nothing is said in it; "Um." is something, though normalisers leave nothing of it."""
+        return not self.reference.strip()
 
     @property
     def rtf(self) -> float | None:

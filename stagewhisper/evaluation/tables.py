@@ -52,12 +52,16 @@ def saved_tables(folder: Path) -> list[tuple[Path, str | None]]:
     Raises:
         DataSetError: a `state.json` that should name the tables is damaged.
     """
-    splits = [path for path in sorted(folder.iterdir()) if (path / "state.json").is_file()]
+    splits = [
+        path for path in sorted(folder.glob("*")) if (path / "state.json").is_file() and not is_hidden(path, folder)
+    ]
     if (folder / "state.json").is_file():
         return [(table, None) for table in _named_in_state(folder)]
     if splits:
         return [(table, split.name) for split in splits for table in _named_in_state(split)]
-    tables = sorted([*folder.rglob("*.parquet"), *folder.glob("*.arrow")])
+    tables = sorted(
+        path for path in (*folder.rglob("*.parquet"), *folder.glob("*.arrow")) if not is_hidden(path, folder)
+    )
     # The hub calls them test-00000-of-00001.parquet.
     return [(table, table.stem.partition("-")[0] if "-of-" in table.stem else None) for table in tables]
 
@@ -92,11 +96,16 @@ def _recording_names(path: Path, column: Any) -> list[str | None]:
     return [None] * int(table.num_rows)
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder` under a name with a dot: what other programs keep there, such as .cache/."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def _named_in_state(folder: Path) -> list[Path]:
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         return [folder / file["filename"] for file in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataSetError(f"{str(folder / 'state.json')!r} does not name the tables beside it: {error!r}.") from error
 
 

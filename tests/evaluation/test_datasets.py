@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from stagewhisper.errors import AudioError, DataSetError
-from stagewhisper.evaluation import DataSet, evaluate, load_dataset
+from stagewhisper.evaluation import DataSet, evaluate, load_dataset, load_datasets
 from stagewhisper.evaluation.items import FileAudio
 from tests.evaluation.planted import FakeModel, segment, transcript
 
@@ -76,6 +76,59 @@ def test_an_audiofolder_may_have_its_splits_in_sub_folders(tmp_path: Path) -> No
         ("train/one.wav", "one", "train"),
     ]
     assert dataset.items[0].source.read() == tmp_path / "test/one.wav"
+
+
+def test_paths_in_a_sub_folders_list_begin_there_unless_they_are_absolute(tmp_path: Path) -> None:
+    write(tmp_path / "test" / "times.json", "[[0.5, 1], [2, 3.5]]")
+    records = [
+        {"file_name": str(tmp_path / "elsewhere.wav"), "text": "one"},
+        {"audio": {"path": "y.wav"}, "text": "two", "segments": "times.json"},
+        {"audio": {"path": str(tmp_path / "z.wav")}, "text": "three"},
+    ]
+    write(tmp_path / "test" / "metadata.jsonl", lines(*records))
+    items = load_dataset(tmp_path).items
+    assert [item.source.read() for item in items] == [
+        tmp_path / "elsewhere.wav",
+        tmp_path / "test/y.wav",
+        tmp_path / "z.wav",
+    ]
+    assert (items[1].start, items[1].end) == (0.5, 3.5)
+
+
+def test_hidden_folders_are_no_part_of_a_data_set(tmp_path: Path) -> None:
+    save_to_disk(tmp_path / ".cache", table())
+    write(tmp_path / ".old" / "metadata.jsonl", lines({"audio": "old.wav", "text": "old"}))
+    (tmp_path / ".trash" / "data").mkdir(parents=True)
+    pa.parquet.write_table(table(), tmp_path / ".trash" / "data" / "test-00000-of-00001.parquet")
+    with pytest.raises(DataSetError, match="is no data set"):
+        load_dataset(tmp_path)
+    write(tmp_path / "test" / "metadata.jsonl", lines({"audio": "one.wav", "text": "one"}))
+    assert essence(load_dataset(tmp_path)) == [("test/one.wav", "one")]
+
+
+def test_a_folder_below_a_hidden_one_is_a_data_set(tmp_path: Path) -> None:
+    pa.parquet.write_table(table(), write(tmp_path / ".data" / "set" / "x.parquet", ""))
+    assert_is_table(load_dataset(tmp_path / ".data" / "set"), subset=None)
+
+
+def test_names_that_number_themselves_are_numbered_until_they_are_free(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / folder / "manifest.jsonl", lines(*({"audio": audio, "text": "x"} for audio in audios)))
+        for folder, audios in [("q/a", ["x", "x", "x#2", "x"]), ("r/a", ["x"]), ("q/a-2", ["x"])]
+    ]
+    datasets = load_datasets(paths)
+    assert [dataset.name for dataset in datasets] == ["a", "a-2", "a-2-2"]
+    assert [item.id for item in datasets[0].items] == ["a/x", "a/x#2", "a/x#2#2", "a/x#3"]
+
+
+def test_an_empty_cell_gives_way_to_another_name_of_the_same_thing(tmp_path: Path) -> None:
+    records = [
+        {"audio": "", "path": "one.wav", "text": "", "transcription": "one", "language": "", "lang": "en"},
+        {"audio": "two.wav", "text": None, "sentence": ""},
+    ]
+    one, two = load_dataset(write(tmp_path / "x.jsonl", lines(*records))).items
+    assert (one.audio, one.text, one.language) == ("one.wav", "one", "en")
+    assert two.text == ""
 
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -182,6 +235,19 @@ def test_the_recordings_of_the_project_are_a_data_set(audio_dir: Path) -> None:
         ("x.jsonl", '{"audio": "a", "text": "b", "task": "sing"}', "the task is 'sing'; known are transcribe"),
         ("x.jsonl", '{"audio": "a", "text": "b", "start": "x", "end": 1}', "its times are not numbers"),
         ("x.jsonl", '{"audio": "a", "text": "b", "segments": "none.json"}', "its segments .* cannot be read"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "start": NaN, "end": 1}', "record 1: its speech begins at nan and"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "start": 0, "end": 1e999}', "ends at inf s. Expected 0 ≤ start"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "start": -1, "end": 1}', "begins at -1.0 and"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "segments": [[2, 1]]}', "begins at 2.0 and ends at 1.0 s"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "start": 0, "end": %s}' % ("9" * 400), "its times are not numbers"),
+        ("x.jsonl", '{"audio": "a", "text": "b", "start": 0, "end": %s}' % ("9" * 5000), "line 1 is no JSON"),
+        ("x.jsonl", '\n{"audio": ' + "[" * 200_000, "line 2 is no JSON"),
+        ("x.json", "[" * 200_000, "cannot be read"),
+        ("x.jsonl", '{"audio": "a\\u0000b", "text": "b"}', r"record 1: no file can be called 'a\\x00b'"),
+        ("x.jsonl", '{"audio": "a\\ud800b", "text": "b"}', r"record 1: no file can be called 'a\\ud800b'"),
+        ("x.jsonl", '{"audio": "a", "text": ["one", "two"]}', r"its text is \['one', 'two'\]. Expected a string"),
+        ("x.jsonl", '{"audio": "a", "text": {"a": 1}}', "its text is {'a': 1}. Expected a string"),
+        ("x.jsonl", '{"audio": "a", "text": true}', "its text is True. Expected a string"),
         ("x.jsonl", "", "no recording with a text, among 0"),
         ("x.json", "3", "should hold a list or a map of recordings, not 3"),
         ("x.json", "[", "cannot be read"),
@@ -190,6 +256,7 @@ def test_the_recordings_of_the_project_are_a_data_set(audio_dir: Path) -> None:
         ("x.parquet", "no table", "cannot be read"),
         ("x.arrow", "no table", "cannot be read"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_what_is_no_data_set_is_refused_with_the_reason(name: str, text: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / name, text)

@@ -1,13 +1,16 @@
 """How an evaluation goes through its clips."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagewhisper.errors import DataSetError, OptionError
+from stagewhisper.errors import AudioError, DataSetError, OptionError
 from stagewhisper.evaluation import Journal, beside_reference, evaluate, load_dataset, load_datasets, read_document
+from stagewhisper.evaluation.items import FileAudio
+from stagewhisper.evaluation.reference import require_common_clips
 from tests.evaluation.planted import ANSWERS, FakeModel, segment, transcript, write_manifest
 
 
@@ -69,6 +72,61 @@ def test_a_wrong_option_ends_the_evaluation(tmp_path: Path) -> None:
     model = FakeModel({"a.wav": OptionError("beam_size is 0.")})
     with pytest.raises(OptionError, match="beam_size"):
         evaluate(model, load_dataset(write_manifest(tmp_path)))
+
+
+def test_a_wrong_option_ends_the_evaluation_before_anything_is_transcribed(tmp_path: Path) -> None:
+    model = FakeModel()
+    with pytest.raises(OptionError, match="beam_size"):
+        evaluate(model, load_dataset(write_manifest(tmp_path)), beam_size=0)
+    assert model.calls == []
+
+
+def test_a_clips_own_language_that_the_model_does_not_know_is_that_clips_failure(tmp_path: Path) -> None:
+    class WithoutCantonese(FakeModel):
+        def transcribe(self, audio: Path | bytes, **options: Any) -> Any:
+            if options.get("language") == "yue":
+                raise OptionError("This model does not know 'yue'.")
+            return super().transcribe(audio, **options)
+
+    manifest = write_manifest(tmp_path, [*records("a.wav", language="yue"), *records("b.wav", language="en")])
+    found = evaluate(WithoutCantonese(), load_dataset(manifest), force_language=True)
+    assert [(failure.audio, failure.error) for failure in found.failures] == [
+        ("a.wav", "This model does not know 'yue'.")
+    ]
+    assert [clip.audio for clip in found.clips] == ["b.wav"]
+
+
+def test_a_recording_that_cannot_be_looked_for_is_that_clips_failure(tmp_path: Path) -> None:
+    class Odd:
+        def read(self) -> bytes:
+            return b"b.wav"
+
+        def stamp(self) -> str:
+            raise ValueError("odd")
+
+    dataset = load_dataset(write_manifest(tmp_path, records("a.wav", "b.wav")))
+    odd = replace(dataset, items=(replace(dataset.items[0], source=Odd()), dataset.items[1]))
+    found = evaluate(FakeModel(), odd, journal=Journal(tmp_path / "journal", model="m"))
+    assert [failure.error for failure in found.failures] == ["ValueError: odd"]
+    assert [clip.audio for clip in found.clips] == ["b.wav"]
+    for name in ("a\0b", "a\ud800b"):  # no file system has them
+        assert FileAudio(tmp_path / name).stamp() == str(tmp_path / name)
+
+
+def test_a_failure_does_not_tell_where_the_data_set_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Careful(FakeModel):
+        def transcribe(self, audio: Path | bytes, **options: Any) -> Any:
+            assert isinstance(audio, Path)
+            raise AudioError(f"There is no file {str(audio)!r}, which is {audio.resolve()}.")
+
+    (tmp_path / "it's").mkdir()
+    manifest = write_manifest(tmp_path / "it's", records("sub/none.wav"))
+    monkeypatch.chdir(tmp_path)
+    for path in (manifest, manifest.relative_to(tmp_path)):
+        (failure,) = evaluate(Careful(), load_dataset(path)).failures
+        assert "sub/none.wav" in failure.error
+        assert "it's" not in failure.error
+        assert str(tmp_path) not in failure.error
 
 
 def test_an_unknown_normaliser_is_an_error_before_anything_is_transcribed(tmp_path: Path) -> None:
@@ -133,7 +191,21 @@ def test_a_clip_with_another_reference_text_is_not_compared(tmp_path: Path) -> N
         beside_reference(found, {**earlier, "clips": []})
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 99, "clips": [], "model": {}}', '{"format": 1, "clips": [{}]}'])
+def test_a_reference_without_common_clips_is_refused_before_anything_is_transcribed(tmp_path: Path) -> None:
+    dataset = load_dataset(write_manifest(tmp_path, records("a.wav", "b.wav")))
+    earlier = evaluate(FakeModel(), dataset).to_dict()
+    require_common_clips([dataset], earlier, task="transcribe")
+    require_common_clips([dataset], {**earlier, "clips": earlier["clips"][1:]}, task="transcribe")
+    for other, task in [(earlier, "translate"), ({**earlier, "clips": []}, "transcribe")]:
+        with pytest.raises(DataSetError, match="none of these clips"):
+            require_common_clips([dataset], other, task=task)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[" * 200_000, "[]", '{"format": 99, "clips": [], "model": {}}', '{"format": 1, "clips": [{}]}'],
+    ids=lambda text: text[:40],
+)
 def test_a_file_that_holds_no_results_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stagewhisper.evaluation import Evaluation, beside_reference, evaluate, load_dataset
-from tests.evaluation.planted import OF_REFERENCE, FakeModel, write_manifest
+from tests.evaluation.planted import OF_REFERENCE, FakeModel, segment, transcript, write_manifest
 
 
 @pytest.fixture
@@ -72,6 +72,21 @@ def test_times_are_judged_by_both_ends_of_the_speech(evaluation: Evaluation) -> 
 def test_text_on_silence_is_counted(evaluation: Evaluation) -> None:
     assert (evaluation.summary.silence.n_clips, evaluation.summary.silence.n_with_text) == (1, 1)
     assert [clip.audio for clip in evaluation.clips if clip.is_silence] == ["d.wav"]
+
+
+def test_a_word_that_normalisers_leave_out_is_said_nevertheless(tmp_path: Path) -> None:
+    records = [{"audio": name, "text": text, "language": "en"} for name, text in [("a.wav", "Um."), ("d.wav", " ")]]
+    model = FakeModel({name: transcript(segment(" Um.", 0, 1)) for name in ("a.wav", "d.wav")})
+    found = evaluate(model, load_dataset(write_manifest(tmp_path, records))).summary
+    assert found.wer.counts.n_errors == 0
+    assert (found.silence.n_clips, found.silence.n_with_text) == (1, 1)
+
+
+def test_the_language_of_silence_is_not_judged(tmp_path: Path) -> None:
+    records = [{"audio": name, "text": text, "language": "en"} for name, text in [("a.wav", "one"), ("d.wav", "")]]
+    model = FakeModel({name: transcript(segment(" one", 0, 1), language="fr") for name in ("a.wav", "d.wav")})
+    found = evaluate(model, load_dataset(write_manifest(tmp_path, records))).summary
+    assert (found.language.n_judged, found.language.n_right) == (1, 0)
 
 
 def test_windows_decoded_above_the_first_temperature_are_fallbacks(evaluation: Evaluation) -> None:

@@ -124,6 +124,11 @@ def test_the_named_normaliser_is_taken_whatever_the_language() -> None:
     assert normalizer_for("none", language="en")(" Twenty! ") == "Twenty!"
 
 
+def test_white_space_of_any_kind_separates_words_and_is_one_character() -> None:
+    found = score([("hello world foo bar", "hello\nworld  foo\tbar")], normalizer="none")
+    assert (found.wer.rate, found.cer.rate) == (0.0, 0.0)
+
+
 def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
-    with pytest.raises(StagewhisperError, match=r"'no_such_package'.*pip install 'stagewhisper\[evaluation\]'"):
+    with pytest.raises(StagewhisperError, match=r"'no_such_package'.*pip install '\.\[evaluation\]'"):
         needed("no_such_package.sub")
