@@ -57,12 +57,14 @@ def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
     save_huggingface(folder, checkpoint.dims, _weights(checkpoint), tokenizer, alignment_heads=heads)
 
 
-def write_ctranslate2(huggingface: Path, folder: Path) -> None:
-    """The folder that faster-whisper loads, made from transformers' one."""
+def write_ctranslate2(huggingface: Path, folder: Path, *, quantization: str = "float32") -> None:
+    """The folder that faster-whisper loads, made from transformers' one, in one of CTranslate2's types."""
     from ctranslate2.converters import TransformersConverter
 
     copied = ["tokenizer.json", "preprocessor_config.json"]  # faster-whisper would fetch them otherwise
-    TransformersConverter(str(huggingface), copy_files=copied).convert(str(folder), quantization="float32", force=True)
+    TransformersConverter(str(huggingface), copy_files=copied).convert(
+        str(folder), quantization=quantization, force=True
+    )
 
 
 def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
