@@ -4,7 +4,8 @@
     nano_strangers.json   the model before it heard anybody of    ├─► model card
                           the sets of real people                ─┘    README: one sentence
 
-Both come from `nano.py`: figures by normaliser and set, as `stagewhisper.evaluation.Figures.to_dict` gives them.
+Both come from `nano.py`: figures by normaliser and set, as `stagewhisper.evaluation.Figures.to_dict` gives them, and
+under "model" the digest of the weights.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,8 +46,10 @@ def card_lines(shipped: Mapping[str, Sets] | None, strangers: Mapping[str, Sets]
         "",
         *table(shipped[NORMALIZER], TITLES),
         "",
-        "As the command line does it by default: language detected, temperatures fall back. Words count one by one,",
-        "without capitals and punctuation. Intervals are 95 % bootstrap intervals over clips.",
+        "As `stagewhisper evaluate --normalizer basic` does it: language detected, five beams, temperatures fall back,",
+        "words counted one by one without capitals and punctuation. Intervals are 95 % bootstrap intervals over clips.",
+        f"SHA-256 of the shipped weights begins with `{shipped['model']['sha256'][:12]}`, of those before with",
+        f"`{strangers['model']['sha256'][:12]}`.",
         "",
     ]
 
@@ -66,8 +69,9 @@ def readme_lines(shipped: Mapping[str, Sets] | None, strangers: Mapping[str, Set
     rates = [f"{what} {_wer(people[name])}" for what, name in zip(("digits", "AN4"), PEOPLE, strict=True)]
     spoken = [f"{code} {_wer(voices[f'synthetic-{code}'])}" for code in ("en", "es", "de", "fr")]
     yield (
-        f"The embedded model `nano`, word error rates: people it never heard {', '.join(rates)}; synthetic voices it "
-        f"never heard {', '.join(spoken)} ([model card](stagewhisper/assets/nano/README.md))."
+        f"Word error rates of the embedded model `nano`: synthetic voices it never heard {', '.join(spoken)}; "
+        f"people it had not heard before its last training steps, which add them, {', '.join(rates)} "
+        "([model card](stagewhisper/assets/nano/README.md))."
     )
     yield ""
 
