@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from stagewhisper.audio import SAMPLE_RATE, AudioSource, load_audio
 from stagewhisper.bundle import Bundle, is_bundle, read_bundle
@@ -43,12 +43,13 @@ def load(
     Args:
         model: a name such as "base" or "large-v3", a Hugging Face `owner/name`, a checkpoint's folder or `.pt` file,
             or a compiled bundle's folder.
-        engine: "onnxruntime" (the default), "pytorch" or "reference".
+        engine: "onnxruntime" (the default), "jax", "pytorch" or "reference".
         device: where the engine runs; "cpu" is the default, and for "pytorch" there are "cuda", "cuda:1", "mps", and
-            several separated by commas, which share a batch.
+            several separated by commas, which share a batch; for "jax", whose default is the best that it finds,
+            "gpu", "tpu", and "tpu:4x2", where 4 share a batch and 2 the weights.
         precision: "fp32", exact, is the default, but "fp16" on CUDA devices; "int8" and "int4" take less time and
-            memory, and change some words; "fp16" is for GPUs; "bf16" is for the engine "pytorch". A bundle has one
-            already.
+            memory, and change some words; "fp16" is for GPUs; "bf16" is for the engines "jax" (its default on TPUs)
+            and "pytorch". A bundle has one already.
         threads: cores that one call may use; None takes all physical ones.
         offline: never ask the network; the model must be here already.
         revision: commit or branch of the model's repository.
@@ -75,7 +76,7 @@ def load(
     if engine_class.reads == "bundle":
         if precision == "bf16":
             raise EngineError(
-                f"No bundle is compiled in bf16. Choose {', '.join(PRECISIONS)}, or the engine 'pytorch'."
+                f"No bundle is compiled in bf16. Choose {', '.join(PRECISIONS)}, or the engine 'jax' or 'pytorch'."
             )
         if precision == "fp16":
             _refuse_gpu(precision, device=device)  # before it is compiled
@@ -94,10 +95,19 @@ def load(
             f"The engine {engine!r} computes in {', '.join(precisions)} only, not in {precision}. "
             f"Leave the precision out."
         )
-    choice = {"precision": precision} if len(precisions) > 1 else {}
+    choice: dict[str, Any] = {"precision": precision} if len(precisions) > 1 else {}
+    if getattr(engine_class, "keeps_programs", False):
+        choice["cache_dir"] = _programs_folder(cache)
     checkpoint = load_checkpoint(path)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
     return Model(engine_class(checkpoint, device=device, threads=threads, **choice), tokenizer)
+
+
+def _programs_folder(cache_dir: Path | None) -> Path:
+    """Where an engine that compiles while it runs keeps its programs for the next process."""
+    from stagewhisper.compiler import default_cache_dir
+
+    return (cache_dir or default_cache_dir()) / "programs"
 
 
 def open_bundle(path: Path, *, precision: str | None, cache_dir: Path | None) -> Bundle:

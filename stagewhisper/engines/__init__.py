@@ -7,11 +7,12 @@ from stagewhisper.registry import Registry
 ENGINES: Registry[EngineFactory] = Registry(
     "engine",
     {
+        "jax": "stagewhisper.engines.jax:JaxEngine",
         "onnxruntime": "stagewhisper.engines.onnxruntime:OnnxRuntimeEngine",
         "pytorch": "stagewhisper.engines.pytorch:PyTorchEngine",
         "reference": "stagewhisper.engines.reference:ReferenceEngine",
     },
-    extras={"torch": "torch"},
+    extras={"jax": "jax", "torch": "torch"},
 )
 """Engine classes by name."""
 

@@ -71,7 +71,8 @@ class EngineFactory(Protocol):
     """What makes an engine: usually its class.
 
     One that computes a checkpoint in several precisions names them in `precisions`, and takes `precision` beside the
-    other arguments; None leaves the choice to it.
+    other arguments; None leaves the choice to it. One that compiles while it runs says so by `keeps_programs`, and
+    takes `cache_dir`, a folder where later processes find what was compiled.
     """
 
     reads: Source
