@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 import wave
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewhisper.audio import SAMPLE_RATE
+from stagewhisper.errors import DataSetError
 from training.command import run
 from training.corpus import Description
 from training.grammar.lexicon import LANGUAGES
+from training.manifest import of_source, read_manifest
 from training.noise import noise
-from training.recordings import of_source, read_manifest
-from training.splits import held_out_speakers
+from training.splits import HELD_OUT_DIGIT_SPEAKER, held_out_speakers
 from training.synthesise import speak_with_espeak, speak_with_others
 from training.voices import HELD_OUT_OTHER_VOICES
 from training.wear import worn
@@ -37,7 +39,10 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("audio", type=Path)
     arguments = parser.parse_args()
-    entries = read_manifest(arguments.audio)  # first, since it fails at once where the folder is a wrong one
+    entries = read_manifest(
+        arguments.audio / "manifest.jsonl"
+    )  # first, since it fails at once where the folder is a wrong one
+    strangers = {source: strangers_of(entries, source) for source in ("fsdd", "an4")}
     folder = arguments.work / "evaluation"
     if folder.exists():
         shutil.rmtree(folder)
@@ -46,7 +51,7 @@ def main() -> None:
     _write_other_voices(folder)
     _write_silence(folder)
     _write_long(folder)
-    _write_strangers(folder, arguments.audio, entries)
+    _write_strangers(folder, arguments.audio, strangers)
     for manifest in sorted(folder.glob("*/manifest.jsonl")):
         print(f"{manifest.parent.name}: {len(manifest.read_text(encoding='utf-8').splitlines())} clips")
 
@@ -121,7 +126,7 @@ def _write_silence(folder: Path) -> None:
     for index in range(N_SILENT):
         n_samples = int(rng.uniform(1, 30) * SAMPLE_RATE)
         samples = np.zeros(n_samples, np.float32) if index % 10 == 0 else noise(rng, n_samples)
-        one.add(samples, text="", language="en")
+        one.add(samples, text="")
     one.close()
 
 
@@ -142,15 +147,31 @@ def _write_long(folder: Path) -> None:
     one.close()
 
 
-def _write_strangers(folder: Path, audio: Path, entries: list[dict[str, Any]]) -> None:
+def strangers_of(entries: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """The recordings of a source by people who are left out of training.
+
+    Raises:
+        DataSetError: there are none.
+    """
+    theirs = of_source(entries, source)
+    held_out = held_out_speakers(entry["speaker"] for entry in theirs)
+    found = [entry for entry in theirs if entry["speaker"] in held_out]
+    if not found:
+        speakers = ", ".join(sorted({entry["speaker"] for entry in theirs})) or "nobody"
+        raise DataSetError(
+            f"No recording in {source}/ is by a person who is kept out of training; it has {speakers}. "
+            f"Kept out are {HELD_OUT_DIGIT_SPEAKER} and every eighth of the speakers called an4-… (training/splits.py)."
+        )
+    return found
+
+
+def _write_strangers(folder: Path, audio: Path, strangers: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     """Real people who were left out of training."""
-    strangers = held_out_speakers(entry["speaker"] for entry in entries if "speaker" in entry)
-    for source in ("fsdd", "an4"):
+    for source, entries in strangers.items():
         one = _Set(folder / source)
-        for entry in of_source(entries, source):
-            if entry.get("speaker") in strangers:
-                path = (audio / entry["audio"]).resolve()
-                one.link(str(path), text=entry["text"], language="en", speaker=entry["speaker"])
+        for entry in entries:
+            path = (audio / entry["audio"]).resolve()
+            one.link(str(path), text=entry["text"], language="en", speaker=entry["speaker"])
         one.close()
 
 

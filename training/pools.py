@@ -1,5 +1,6 @@
 """The utterances of a training by language and source, drawn as often as their weights say."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -40,6 +41,14 @@ class Pools:
     def draw_noise(self, rng: np.random.Generator) -> Utterance:
         """A clip without speech."""
         return self.noises[rng.integers(len(self.noises))]
+
+
+def without_weight(
+    utterances: Iterable[Utterance], weights: Mapping[tuple[str, str], float]
+) -> dict[tuple[str, str], int]:
+    """How many utterances of which language and source no training draws, since they have no weight."""
+    of_each = Counter((one.about.language, one.about.source) for one in utterances)
+    return {key: n for key, n in sorted(of_each.items()) if key != _NOISE and weights.get(key, 0) <= 0}
 
 
 def pools_of(utterances: Iterable[Utterance], weights: Mapping[tuple[str, str], float]) -> Pools:

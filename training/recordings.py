@@ -6,19 +6,17 @@ made here too.
 """
 
 import argparse
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stagewhisper.audio import SAMPLE_RATE, load_audio
-from stagewhisper.errors import DataSetError
 from training import espeak
 from training.command import run
 from training.corpus import CorpusWriter, Description, with_limits, writing_corpus
 from training.grammar.pronunciation import spoken
+from training.manifest import of_source, read_manifest
 from training.noise import noise
 from training.wear import at_speed, worn
 
@@ -34,7 +32,7 @@ def main() -> None:
     parser.add_argument("audio", type=Path)
     parser.add_argument("corpus", type=Path)
     arguments = parser.parse_args()
-    entries = read_manifest(arguments.audio)
+    entries = read_manifest(arguments.audio / "manifest.jsonl")
     for source, n_copies in _COPIES.items():
         rng = np.random.default_rng(7)
         with writing_corpus(arguments.corpus, source) as corpus:
@@ -42,24 +40,6 @@ def main() -> None:
                 _add_copies(corpus, arguments.audio, entry, source, n_copies, rng)
         print(f"{source}: {corpus.n_utterances} utterances")
     _write_noise(arguments.corpus)
-
-
-def read_manifest(folder: Path) -> list[dict[str, Any]]:
-    """What `manifest.jsonl` says of the recordings of a folder.
-
-    Raises:
-        DataSetError: the folder has no manifest.
-    """
-    try:
-        lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataSetError(f"{folder} is no folder of recordings: it has no readable manifest.jsonl.") from error
-    return [json.loads(line) for line in lines]
-
-
-def of_source(entries: Iterable[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """The entries whose recordings lie in the folder `source`."""
-    return [entry for entry in entries if entry["audio"].split("/")[0] == source]
 
 
 def written(text: str, source: str) -> str:

@@ -32,15 +32,21 @@ def save_state(folder: Path, model: Nano, optimizers: Sequence[torch.optim.Optim
     (folder / "state.partial").replace(folder / "state.pt")
 
 
-def resume(folder: Path, model: Nano, optimizers: Sequence[torch.optim.Optimizer]) -> int:
+def resume(
+    folder: Path,
+    model: Nano,
+    optimizers: Sequence[torch.optim.Optimizer],
+    vocabulary: CompactVocabulary,
+    phoneme_ids: Mapping[str, int],
+) -> int:
     """Fill `model` and `optimizers` with what `save_state` wrote, if it did; the step to go on with.
 
     Raises:
-        CheckpointError: what was trained there has another shape.
+        CheckpointError: what was trained there has another shape, other tokens or other phonemes.
     """
     if not (folder / "state.pt").exists():
         return 0
-    require_shape(folder, model.shape)
+    require_same(folder, model.shape, vocabulary, phoneme_ids)
     state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
@@ -48,22 +54,38 @@ def resume(folder: Path, model: Nano, optimizers: Sequence[torch.optim.Optimizer
     return int(state["step"])
 
 
-def require_shape(folder: Path, shape: Shape) -> None:
-    """Refuse the state in `folder` if its inventory tells another shape.
+def require_same(folder: Path, shape: Shape, vocabulary: CompactVocabulary, phoneme_ids: Mapping[str, int]) -> None:
+    """Refuse the state in `folder` if its inventory tells another shape, or other rows of its tables.
 
-    The tensors alone would not show it: cut into 2 heads or into 4, their sizes are the same.
+    The tensors alone would not show it: cut into 2 heads or into 4, their sizes are the same, and as many tokens or
+    phonemes in another order would be taken for each other.
 
     Raises:
-        CheckpointError: the shapes differ.
+        CheckpointError: they differ, or there is no inventory.
     """
-    if not (folder / "inventory.json").exists():
-        return
-    trained = json.loads((folder / "inventory.json").read_text(encoding="utf-8"))["shape"]
-    if trained != asdict(shape):
+    state = folder / "state.pt"
+    try:
+        trained = json.loads((folder / "inventory.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder / 'state.pt'} has the shape {trained}, the model to train {asdict(shape)}. "
+            f"What the rows of {state} stand for is not known: {folder / 'inventory.json'} cannot be read ({error})."
+        ) from error
+    if trained["shape"] != asdict(shape):
+        raise CheckpointError(
+            f"{state} has the shape {trained['shape']}, the model to train {asdict(shape)}. "
             "Give the width and layers that it was trained with, or another folder with --run."
         )
+    rows = {
+        "tokens": (trained["used_tokens"], list(vocabulary.used_tokens)),
+        "phonemes": (trained["phonemes"], dict(phoneme_ids)),
+    }
+    for what, (theirs, ours) in rows.items():
+        if theirs != ours:
+            raise CheckpointError(
+                f"{state} was trained with other {what} than the corpus has now: {len(theirs)}, and now {len(ours)}, "
+                f"{len(set(theirs) ^ set(ours))} of them in one of the two alone. Bring back the corpus that it was "
+                "trained on, or begin anew with --run; a checkpoint's folder with --start-from fits any corpus."
+            )
 
 
 def load_model(folder: Path) -> tuple[Nano, CompactVocabulary, dict[str, int]]:

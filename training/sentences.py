@@ -1,6 +1,5 @@
 """What the synthetic voices say: sentences of the grammar and, in English, a reader's; some are kept for evaluation."""
 
-import json
 import random
 import zlib
 from collections.abc import Sequence
@@ -9,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from stagewhisper.errors import DataSetError
 from training.grammar import draw_meaning, render, translation
+from training.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ def is_reserved(text: str) -> bool:
 
 
 def read_sentences(manifest: Path) -> list[str]:
-    """The sentences of the `voices` recordings, each once."""
-    entries = (json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines())
-    return sorted({entry["text"] for entry in entries if entry["audio"].startswith("voices/") and entry["text"]})
+    """The sentences of the recordings in `voices/` and of no others, each once.
+
+    Raises:
+        DataSetError: it is no manifest, or has no such recording.
+    """
+    entries = (entry for entry in read_manifest(manifest) if entry["audio"].startswith("voices/"))
+    sentences = sorted({entry["text"] for entry in entries if entry["text"]})
+    if not sentences:
+        raise DataSetError(
+            f"{manifest} has no sentence to read: none of its recordings lies in voices/ and has a text."
+        )
+    return sentences

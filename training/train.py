@@ -19,6 +19,7 @@ from training.corpus import Utterance, read_corpus
 from training.kinds import Kind
 from training.losses import losses
 from training.model import Nano, Shape
+from training.pools import without_weight
 from training.run_folder import new_model, resume, save_state, write_inventory
 from training.schedule import WEIGHTS, Schedule
 from training.splits import held_out_speakers
@@ -68,15 +69,19 @@ def main() -> None:
     optimizers = make_optimizers(model)
     folder = arguments.work / arguments.run
     folder.mkdir(exist_ok=True)
-    first = resume(folder, model, optimizers)
+    first = resume(folder, model, optimizers, vocabulary, phoneme_ids)
     if first == 0 and arguments.start_from:
-        start_from(arguments.start_from, model, vocabulary)
+        start_from(arguments.start_from, model, vocabulary, phoneme_ids)
     write_inventory(folder, shape, vocabulary, phoneme_ids)
     print(
         f"{len(known)} of {len(utterances)} utterances, {vocabulary.n_used} tokens, {len(phoneme_ids)} phonemes, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters",
         flush=True,
     )
+    for (language, source), n_left_out in without_weight(known, WEIGHTS).items():
+        print(
+            f"never drawn: {n_left_out} utterances of {source} in {language}, without weight in schedule.py", flush=True
+        )
     last = min(arguments.steps, arguments.stop_at or arguments.steps)
     if first >= last:
         print(f"{folder / 'state.pt'} has {first} steps already.")

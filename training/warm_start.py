@@ -4,6 +4,7 @@ The teaching heads are not in a checkpoint, and begin anew; they take a few hund
 checkpoint never used begins with the shared row.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,22 +13,23 @@ from torch import Tensor
 from stagewhisper.checkpoint import Checkpoint, load_checkpoint
 from stagewhisper.errors import CheckpointError
 from training.model import Nano, sinusoids
-from training.run_folder import require_shape
+from training.run_folder import require_same
 from training.vocabulary import N_TIMESTAMPS, N_VOCAB, CompactVocabulary
 
 _TABLE = "decoder.token_embedding.weight"
 
 
-def start_from(path: Path, model: Nano, vocabulary: CompactVocabulary) -> None:
+def start_from(path: Path, model: Nano, vocabulary: CompactVocabulary, phoneme_ids: Mapping[str, int]) -> None:
     """Fill `model` with the weights of a `state.pt`, or of a checkpoint's folder such as the package's own nano.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, or one of another shape; or so does the state.
+        CheckpointError: the folder holds no checkpoint, or one of another shape; or so does the state, or one with
+            other tokens or phonemes.
     """
     if path.is_dir():
         _fill(model, load_checkpoint(path), vocabulary)
     else:
-        require_shape(path.parent, model.shape)
+        require_same(path.parent, model.shape, vocabulary, phoneme_ids)
         model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["model"])
 
 

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("num2words", reason="the grammar of training writes numbers with num2words")
 pytest.importorskip("jiwer", reason="evaluations count words with jiwer")
 
+from stagewhisper.errors import DataSetError
 from stagewhisper.evaluation import load_datasets
 from tests.training.recorded_folder import STRANGERS, write_recordings
 from tests.training.voices_here import needs_espeak
@@ -87,6 +88,30 @@ def test_real_people_are_those_who_were_left_out_of_training(folder: Path):
 
 def test_silence_has_no_text(folder: Path):
     assert {line["text"] for line in lines(folder, "silence")} == {""}
+    assert not any("language" in line for line in lines(folder, "silence"))  # which nobody could hear
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "fsdd",
+            r"No recording in fsdd/ is by a person who is kept out of training; it has theo\. Kept out are fsdd-ja",
+        ),
+        ("an4", r"No recording in an4/ .* it has nobody"),
+    ],
+)
+def test_without_strangers_nothing_is_made(source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    audio = write_recordings(tmp_path / "audio")
+    manifest = audio / "manifest.jsonl"
+    text = manifest.read_text(encoding="utf-8")
+    # Speakers are called otherwise, or the folder is.
+    text = re.sub("fsdd-(jackson|theo)", "theo", text) if source == "fsdd" else text.replace("an4/", "an5/")
+    manifest.write_text(text, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["evaluation_sets", str(tmp_path / "work"), str(audio)])
+    with pytest.raises(DataSetError, match=message):
+        evaluation_sets.main()
+    assert not (tmp_path / "work").exists()
 
 
 def test_segments_of_long_recordings_follow_each_other_and_are_their_text(folder: Path):

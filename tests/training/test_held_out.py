@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("num2words", reason="the grammar of training writes numbers with num2words")
 
+from stagewhisper.errors import DataSetError
 from training.grammar import LANGUAGES
 from training.sentences import draw_sentence, is_reserved, read_sentences
 from training.splits import held_out_speakers
@@ -78,3 +79,10 @@ def test_free_sentences_are_the_readers_each_once(tmp_path):
     ]
     manifest.write_text("\n".join(lines), encoding="utf-8")
     assert read_sentences(manifest) == ["One.", "Two."]
+
+
+def test_a_manifest_without_a_readers_sentences_is_refused(tmp_path):
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text('{"audio": "an4/1.flac", "text": "ENTER"}', encoding="utf-8")
+    with pytest.raises(DataSetError, match=r"has no sentence to read: none of its recordings lies in voices/"):
+        read_sentences(manifest)

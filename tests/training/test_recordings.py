@@ -9,7 +9,8 @@ from tests.training.recorded_folder import PEOPLE, write_recordings
 from tests.training.voices_here import needs_espeak
 from training import recordings
 from training.corpus import read_corpus
-from training.recordings import of_source, read_manifest, written
+from training.manifest import of_source, read_manifest
+from training.recordings import written
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,39 @@ def test_transcripts_are_written_as_the_grammar_writes(source: str, text: str, e
 
 def test_a_folder_without_a_manifest_is_no_folder_of_recordings(tmp_path: Path):
     with pytest.raises(DataSetError, match=r"manifest\.jsonl"):
-        read_manifest(tmp_path)
+        read_manifest(tmp_path / "manifest.jsonl")
 
 
 def test_entries_belong_to_the_folder_that_they_lie_in(tmp_path: Path):
-    entries = read_manifest(write_recordings(tmp_path))
+    entries = read_manifest(write_recordings(tmp_path) / "manifest.jsonl")
     assert [entry["speaker"] for entry in of_source(entries, "an4")] == list(PEOPLE["an4"])
     assert of_source(entries, "an") == []
+
+
+def test_a_recording_to_train_on_needs_a_speaker(tmp_path: Path):
+    entries = read_manifest(write_recordings(tmp_path) / "manifest.jsonl")
+    del next(entry for entry in entries if entry["audio"] == "an4/1.wav")["speaker"]
+    assert len(of_source(entries, "fsdd")) == 2
+    with pytest.raises(DataSetError, match=r"does not tell the speaker of an4/1\.wav\. Give each recording of an4/"):
+        of_source(entries, "an4")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"audio": "an4/1.wav"', "line 2 is no JSON"),
+        ("[" * 200_000, "line 2 is no JSON"),
+        ("3", "line 2: expected .*got 3"),
+        ('{"audio": "an4/1.wav"}', "line 2: expected"),
+        ('{"audio": "an4/1.wav", "text": null}', "line 2: expected"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_manifest_that_does_not_say_what_it_should_is_refused(line: str, message: str, tmp_path: Path):
+    path = tmp_path / "manifest.jsonl"
+    path.write_text('{"audio": "fsdd/1.wav", "text": "one"}\n' + line, encoding="utf-8")
+    with pytest.raises(DataSetError, match=rf"manifest\.jsonl, {message}"):
+        read_manifest(path)
 
 
 @needs_espeak

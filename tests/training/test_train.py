@@ -137,6 +137,29 @@ def test_a_state_whose_heads_were_others_is_not_gone_on_with(work: Path, monkeyp
     assert not (work / "final" / "state.pt").exists()
 
 
+def test_a_corpus_with_other_words_does_not_spoil_a_state(work: Path, monkeypatch: pytest.MonkeyPatch):
+    run(monkeypatch, work, "--steps", 1)
+    before = {name: (work / "run" / name).read_bytes() for name in ("state.pt", "inventory.json")}
+    monkeypatch.setattr(corpus, "log_power_of", lambda _: SAID[0].log_power)
+    with writing_corpus(work / "corpus", "espeak-all-1") as part:
+        part.add(utterance("Butterflies.").about, np.zeros(0, np.float32))
+    with pytest.raises(CheckpointError, match="other tokens than the corpus has now"):
+        run(monkeypatch, work, "--steps", 2)
+    assert {name: (work / "run" / name).read_bytes() for name in before} == before
+
+
+def test_what_is_never_drawn_is_told(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(corpus, "log_power_of", lambda _: SAID[0].log_power)
+    with writing_corpus(work / "corpus", "theirs") as part:
+        for language in ("en", "it"):
+            part.add(utterance("Stop.", source="theirs", language=language).about, np.zeros(0, np.float32))
+    run(monkeypatch, work, "--steps", 1)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("never drawn")]
+    assert told == [
+        f"never drawn: 1 utterances of theirs in {language}, without weight in schedule.py" for language in ("en", "it")
+    ]
+
+
 def test_a_few_steps_make_the_loss_smaller():
     torch.manual_seed(0)
     vocabulary, phoneme_ids = train.vocabulary_of(SAID), train.phoneme_ids_of(SAID)
