@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stagewhisper.cli.evaluate_journal import about_engine, journal_path, model_identity
+from stagewhisper.cli.evaluate_journal import about_engine, journal_path, model_identity, shown_name
 from stagewhisper.cli.evaluate_options import add_options
-from stagewhisper.cli.evaluate_report import report_lines
+from stagewhisper.cli.evaluate_report import printable, report_lines
 from stagewhisper.cli.messages import Messages
 from stagewhisper.cli.output_files import check_writable, write_text
 from stagewhisper.cli.parsing import Commands, HelpFormatter
@@ -50,23 +50,31 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, messages: Messages) -> int:
     """The exit code once everything is measured: 0, or 2 when a clip failed."""
     from stagewhisper.evaluation import beside_reference, load_datasets, read_document, score
+    from stagewhisper.evaluation.reference import require_common_clips
 
     options = decoding_options(arguments)
-    for path in (arguments.json, arguments.html):
-        check_writable(path)
+    check_writable(arguments.json, arguments.html)
     score([("", "")], normalizer=arguments.normalizer)  # a missing package must not cost fetching a model
     document = read_document(arguments.reference) if _is_document(arguments.reference) else None
     datasets = load_datasets(arguments.datasets, limit=_limit(arguments.limit))
+    if document is not None:
+        require_common_clips(datasets, document, task=arguments.task)
     session = _Session(arguments, datasets, options, messages)
+    if document is None and arguments.reference is not None:
+        session.check(arguments.reference)
     evaluation = session.evaluated(arguments.model, revision=arguments.revision)
     if document is None and arguments.reference is not None:
         document = session.evaluated(arguments.reference, revision=None).to_dict()
     if document is not None:
         evaluation = beside_reference(evaluation, document)
-    _write(evaluation, datasets, arguments)
-    print_text("\n".join(report_lines(evaluation)))
+    try:
+        print_text("\n".join(report_lines(evaluation)))
+    finally:  # whether anybody reads the table or not
+        _write(evaluation, datasets, arguments)
+    if session.has_failures:
+        return 2
     session.finish()
-    return 2 if evaluation.failures else 0
+    return 0
 
 
 class _Session:
@@ -84,6 +92,11 @@ class _Session:
         self._options = options
         self._messages = messages
         self._journals: list[Journal] = []
+        self.has_failures = False
+
+    def check(self, name: str) -> None:
+        """Finds the files of the model called `name`, fetching them if need be: a wrong name must not cost a run."""
+        model_identity(name, {**load_options(self._arguments), "revision": None})
 
     def evaluated(self, name: str, *, revision: str | None) -> "Evaluation":
         """The evaluation of the model called `name`; its failures are reported."""
@@ -93,7 +106,7 @@ class _Session:
         loading = {**load_options(self._arguments), "revision": revision}
         started = time.perf_counter()
         model = load(name, **loading)
-        about = {"name": name, **about_engine(loading), "load_elapsed": time.perf_counter() - started}
+        about = {"name": shown_name(name), **about_engine(loading), "load_elapsed": time.perf_counter() - started}
         options = in_models_language(self._options, name, is_multilingual=model.is_multilingual)
         bar = ProgressBar(Path(name).name, duration=sum(len(dataset.items) for dataset in self._datasets), unit="clips")
         with bar.shown():
@@ -108,11 +121,12 @@ class _Session:
                 **options,
             )
         for failure in evaluation.failures:
-            self._messages.failure(StagewhisperError(failure.error), name=failure.audio)
+            self._messages.failure(StagewhisperError(printable(failure.error)), name=printable(failure.audio))
+        self.has_failures = self.has_failures or bool(evaluation.failures)
         return evaluation
 
     def finish(self) -> None:
-        """Everything is written: what was kept for an interrupted run is of no more use."""
+        """Every clip is done and everything is written: what was kept for another run is of no more use."""
         for journal in self._journals:
             journal.remove()
 

@@ -28,6 +28,12 @@ def model_identity(name: str, loading: Mapping[str, Any]) -> str:
     return json.dumps([stamps, about_engine(loading)])
 
 
+def shown_name(name: str) -> str:
+    """The model's name for documents: of a path its last part, for pages are sent to people who need not know more."""
+    path = Path(name)
+    return path.resolve().name if path.exists() else name
+
+
 def about_engine(loading: Mapping[str, Any]) -> dict[str, Any]:
     """What runs the model, the defaults by name; `threads` is None where the engine chooses."""
     from stagewhisper.model import DEFAULT_ENGINE

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stagewhisper.cli.text_table import table_lines
+
 if TYPE_CHECKING:
     from stagewhisper.evaluation import ErrorRate, Evaluation, Figures
 
@@ -12,12 +14,15 @@ _HEADER = ("", "clips", "WER", "95 % interval", "CER", "sub", "del", "ins", "RTF
 def report_lines(evaluation: "Evaluation") -> Iterator[str]:
     """A table with a line for all clips and one per row, then what else was measured."""
     table = [_HEADER, _cells("all", evaluation.summary)]
-    table += [_cells(f"{row.by} {row.name}", row.figures) for row in evaluation.rows]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
-    for name, *cells in table:
-        yield "  ".join([name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))]).rstrip()
+    table += [_cells(printable(f"{row.by} {row.name}"), row.figures) for row in evaluation.rows]
+    yield from table_lines(table)
     yield ""
     yield from _sentences(evaluation)
+
+
+def printable(text: str) -> str:
+    """`text` with line ends and what would steer a terminal spelled out: a data set may have been made by anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _cells(name: str, figures: "Figures") -> tuple[str, ...]:
@@ -40,7 +45,7 @@ def _sentences(evaluation: "Evaluation") -> Iterator[str]:
     if evaluation.reference_model is not None and figures.qoi is not None and figures.qoi.percent is not None:
         other = evaluation.reference_model
         yield (
-            f"QoI {figures.qoi.percent:.1f}: no worse than {other.name} (WER {_percent(other.wer.rate)}) "
+            f"QoI {figures.qoi.percent:.1f}: no worse than {printable(other.name)} (WER {_percent(other.wer.rate)}) "
             f"on {figures.qoi.n_no_worse} of {figures.qoi.n_compared} clips"
         )
     if figures.language.n_judged:

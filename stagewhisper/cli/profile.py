@@ -64,8 +64,7 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     from stagewhisper.compiler.profile_options import ProfileOptions
 
     options = ProfileOptions(**_options(arguments))
-    for path in (arguments.json, arguments.html, arguments.trace):
-        check_writable(path)
+    check_writable(arguments.json, arguments.html, arguments.trace)
     names = [name for name in (arguments.bundle, arguments.compare) if name is not None]
     precisions = (arguments.precision, arguments.other_precision)
     bundle, *others = [

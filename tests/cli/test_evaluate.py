@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 import stagewhisper
 from stagewhisper.cli import main
 from stagewhisper.cli.evaluate import _audio_of
-from stagewhisper.errors import DataSetError
+from stagewhisper.errors import DataSetError, StagewhisperError
 from stagewhisper.evaluation import evaluate, load_dataset
-from stagewhisper.hub.known import EMBEDDED
+from stagewhisper.hub.known import EMBEDDED, embedded_path
 from tests.sample import SAMPLE, SAMPLE_TEXT
 
 QUICK = ["--model", EMBEDDED, "--threads", "1", "--beam-size", "None", "--normalizer", "basic", "--offline"]
@@ -26,14 +27,15 @@ N_REFERENCE = 3 * N_WORDS + 1
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def manifest(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Three copies of the sample, in the working directory, with its text, another, and one word too many."""
     monkeypatch.setenv("STAGEWHISPER_CACHE", str(cache_dir))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.chdir(tmp_path)
     for name in TEXTS:
         shutil.copy(SAMPLE, name)
-    return write([{"audio": name, "text": text, "language": "en"} for name, text in TEXTS.items()])
+    yield write([{"audio": name, "text": text, "language": "en"} for name, text in TEXTS.items()])
+    shutil.rmtree(cache_dir / "evaluations", ignore_errors=True)  # what runs with failures keep
 
 
 def write(records: list[dict[str, Any]]) -> Path:
@@ -92,6 +94,68 @@ def test_a_clip_that_cannot_be_read_is_reported_and_the_rest_is_done(
     assert printed.err.startswith("stagewhisper: error: There is no file 'none.wav'")
     assert "failed: 1" in printed.out
     assert json.loads(Path("out.json").read_text())["summary"]["n_clips"] == 1
+
+
+def test_after_a_failure_only_the_failed_clips_are_done_again(
+    manifest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    transcribe = stagewhisper.Model.transcribe
+
+    def counted(model: stagewhisper.Model, audio: Any, **options: Any) -> Any:
+        if "clip_timestamps" not in options:
+            heard.append(audio.name)
+        return transcribe(model, audio, **options)
+
+    monkeypatch.setattr(stagewhisper.Model, "transcribe", counted)
+    Path("short.wav").rename("away.wav")
+    command = ["evaluate", str(manifest), *QUICK, "--reference", "right.json"]
+    assert main([*command[:-2], "--limit", "1", "--json", "right.json"]) == 0
+    heard.clear()
+    assert main(command) == 2
+    assert heard == ["right.wav", "wrong.wav", "short.wav"]
+    assert len(journals(cache_dir)) == 1
+    heard.clear()
+    Path("away.wav").rename("short.wav")
+    assert main(command) == 0
+    assert heard == ["short.wav"]
+    assert journals(cache_dir) == []
+
+
+def test_the_table_is_printed_before_files_are_written(
+    manifest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: str, text: str) -> None:
+        raise StagewhisperError(f"Cannot write {path!r}: the disk is full.")
+
+    monkeypatch.setattr("stagewhisper.cli.evaluate.write_text", full)
+    assert main(["evaluate", str(manifest), *QUICK, "--limit", "1", "--json", "out.json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].startswith("all")
+    assert "the disk is full" in printed.err
+    assert len(journals(cache_dir)) == 1  # nothing is lost
+
+
+def test_a_model_in_a_folder_is_shown_by_its_last_name(manifest: Path) -> None:
+    shutil.copytree(embedded_path(), "models/mine")
+    here = str(Path("models/mine").absolute())
+    assert main(["evaluate", str(manifest), "--model", here, *QUICK[2:], "--limit", "1", "--json", "out.json"]) == 0
+    text = Path("out.json").read_text(encoding="utf-8")
+    assert json.loads(text)["model"]["name"] == "mine"
+    assert str(Path.cwd()) not in text
+
+
+def test_what_would_steer_a_terminal_is_spelled_out(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "\x1b[31mred\nall  9  0.00 %"
+    write([
+        {"audio": "right.wav", "text": SAMPLE_TEXT, "subset": odd},
+        {"audio": "\x1b[31mnone.wav", "text": "x", "subset": "x"},
+    ])  # fmt: skip
+    assert main(["evaluate", str(manifest), *QUICK]) == 2
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert r"subset \x1b[31mred\nall  9  0.00 %" in printed.out
+    assert r"\x1b[31mnone.wav" in printed.err
 
 
 def test_an_earlier_run_is_a_reference(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,9 +223,7 @@ def test_a_missing_package_is_named_before_a_model_is_loaded(
     monkeypatch.setattr("stagewhisper.model.load", lambda *_, **__: pytest.fail("the model was loaded"))
     monkeypatch.setitem(sys.modules, "jiwer", None)  # as if it were not installed
     assert main(["evaluate", str(manifest), *QUICK]) == 2
-    assert "'jiwer', which is not installed. Install it with: pip install 'stagewhisper[evaluation]'" in (
-        capsys.readouterr().err
-    )
+    assert "'jiwer', which is not installed. Install it with: pip install '.[evaluation]'" in (capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +232,11 @@ def test_a_missing_package_is_named_before_a_model_is_loaded(
         (["none"], "There is no data set 'none'"),
         (["set.jsonl", "--limit", "0"], "--limit is 0, and has to be 1 or more"),
         (["set.jsonl", "--json", "none/out.json"], "Cannot write 'none/out.json': No such file or directory"),
+        (["set.jsonl", "--json", "."], "Cannot write '.': it is a folder"),
+        (["set.jsonl", "--json", "x", "--html", "./x"], "'x' would be written twice"),
         (["set.jsonl", "--reference", "none.json"], "The results 'none.json' cannot be read"),
+        (["set.jsonl", "--reference", "others.json"], "The reference has none of these clips"),
+        (["set.jsonl", "--reference", "largest"], "'largest'"),
         (["set.jsonl", "--beam-size", "0"], "beam_size is 0"),
         (["set.jsonl", "--clip-timestamps", "0,1"], "there is no option --clip-timestamps"),
         (["set.jsonl", "--normalizer", "french"], "invalid choice: 'french'"),
@@ -183,6 +249,12 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    others = {
+        "format": 1,
+        "model": {},
+        "clips": [{"id": "set/x", "reference": "", "hypothesis": "", "task": "translate"}],
+    }
+    Path("others.json").write_text(json.dumps(others))
     monkeypatch.setattr("stagewhisper.model.load", lambda *_, **__: pytest.fail("the model was loaded"))
     assert main(["evaluate", *arguments, *QUICK[:2]]) == 2
     printed = capsys.readouterr()
