@@ -14,8 +14,11 @@ from stagewhisper.errors import OptionError
 
 _WEIGHTS = ("quantize_dynamic", "quantize_static", "quantize_blockwise")
 """Passes that turn weights into integers."""
-_QUANTIZING = (*_WEIGHTS, "quantize_cross_kv")
-_CPU_ONLY = ("quantize_dynamic", "quantize_static", "quantize_cross_kv", "decoder_masked_attention")
+_QUANTIZING = (*_WEIGHTS, "quantize_attention", "quantize_cross_kv")
+_CPU_ONLY = (
+    *("quantize_dynamic", "quantize_static", "quantize_attention", "quantize_cross_kv"),
+    "decoder_masked_attention",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class _Order:
 
 _ORDERS = (
     _Order("make_kv_cache_static", "decoder_masked_attention", "its kernel works on buffers of fixed length", True),
+    _Order("fuse_attention", "quantize_attention", "it takes attention that is one operator", True),
     _Order("broadcast_tile", "quantize_cross_kv", "beams have to share the keys and values of their window", True),
     _Order("quantize_cross_kv", "fuse_cross_attention", "each has an operator of its own: keep one of them", False),
     *(_Order("pack_qkv", name, "it packs weights in floating point only", False) for name in _WEIGHTS),

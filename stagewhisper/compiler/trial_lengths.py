@@ -134,6 +134,8 @@ class Trial:
             return [self._moved(node)]
         if is_op(node, "Split"):
             return self._split(node)
+        if is_op(node, "Pad"):
+            return [self._padded(node)]
         return []
 
     def _moved(self, node: ir.Node) -> Shape | None:
@@ -149,6 +151,13 @@ class Trial:
             arrays.append(array)
         result = evaluate(node, arrays, max_bytes=1 << 32)
         return None if result is None else result.shape
+
+    def _padded(self, node: ir.Node) -> Shape | None:
+        shape, pads = self.shape(node.inputs[0]), self.array(input_of(node, 1))
+        if shape is None or pads is None or input_of(node, 3) is not None:
+            return None
+        both = pads.reshape(2, -1).sum(axis=0).tolist()
+        return tuple(length + more for length, more in zip(shape, both, strict=True))
 
     def _split(self, node: ir.Node) -> list[Shape | None]:
         shape, sizes = self.shape(node.inputs[0]), self.array(input_of(node, 1))

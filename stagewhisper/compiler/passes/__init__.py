@@ -11,6 +11,7 @@ PASSES: Registry[Callable[..., int]] = Registry(
         "balance_layer_norm": "stagewhisper.compiler.passes.balance_layer_norm:balance_layer_norm",
         "broadcast_tile": "stagewhisper.compiler.passes.broadcast_tile:broadcast_tile",
         "convert_to_fp16": "stagewhisper.compiler.passes.convert_to_fp16:convert_to_fp16",
+        "convolution_to_matmul": "stagewhisper.compiler.passes.convolution_to_matmul:convolution_to_matmul",
         "decoder_masked_attention": "stagewhisper.compiler.passes.decoder_masked_attention:decoder_masked_attention",
         "eliminate_common_subexpressions": (
             "stagewhisper.compiler.passes.eliminate_common_subexpressions:eliminate_common_subexpressions"
