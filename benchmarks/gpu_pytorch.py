@@ -224,6 +224,7 @@ def attempt(
     best: dict[str, float],
 ) -> dict[str, Any]:
     """What one system gives, with the device's memory to itself; a failure is a result too."""
+    torch.compiler.reset()  # it counts what it has compiled, and gives up on new shapes after some
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     how = {"n_tokens": arguments.tokens, "n_repeats": arguments.repeats}
