@@ -8,10 +8,15 @@ import pytest
 
 from stagewhisper.bundle import read_bundle
 from stagewhisper.cli import main
+from stagewhisper.cli.search import _write as write_found
 from stagewhisper.cli.search_page import search_page
+from stagewhisper.cli.search_report import search_lines
 from stagewhisper.compiler import load_recipe
+from tests.compiler.searched import N_RECIPES, Laboratory, laboratory, recipe_of, refuse_four_bits
 from tests.evaluation.parsed_page import Element, parsed
 from tests.sample import SAMPLE
+
+__all__ = ["laboratory"]
 
 RECIPE = """\
 model: nano
@@ -183,6 +188,23 @@ def document() -> dict[str, Any]:
 @pytest.fixture
 def page(document: dict[str, Any]) -> Element:
     return parsed(search_page(document))
+
+
+def test_what_was_found_is_written_and_told(laboratory: Laboratory, tmp_path: Path) -> None:
+    laboratory.on_compile = refuse_four_bits
+    recipe = recipe_of(tmp_path)
+    found = laboratory.search(recipe)
+    write_found(found, recipe, tmp_path, model="base")
+    assert found.best is not None
+    assert load_recipe(tmp_path / "best.yaml").digest_without() == found.best.recipe
+    page = parsed((tmp_path / "front.html").read_text(encoding="utf-8"))
+    assert len(page.all("circle")) == N_RECIPES - 4
+    assert len(page.by_id("failed").all("tr")) == 1 + 4
+    header, reference, *front = search_lines(found, tmp_path)
+    assert header.split() == ["wer", "window_ms"]
+    assert reference.split()[:2] == ["exact", "(reference)"]
+    assert sum(line.startswith("* ") for line in front) == 1
+    assert f"{N_RECIPES} points, 4 failed, {len(found.front)} on the front; * is the best" in "\n".join(front)
 
 
 def test_the_page_shows_front_points_and_failures(page: Element) -> None:
