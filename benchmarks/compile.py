@@ -11,12 +11,10 @@ bundle, several times. A process that does nothing but import what compiling nee
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,15 @@ imported = time.perf_counter()
 model = stagewhisper.load(sys.argv[1], threads=2)
 print(json.dumps({"import": imported - started, "load": time.perf_counter() - imported}))
 """
+LAUNCH = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+print("\\n", time.perf_counter() - started, usage.ru_maxrss, sep=" ")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Starts a process from a small one: the highest memory of a process begins with that of who started it."""
 IMPORTS = "import stagewhisper.compiler.compile_graphs, stagewhisper.model"
 
 
@@ -54,16 +61,14 @@ def run(*arguments: str) -> Process:
     Raises:
         SystemExit: it failed.
     """
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)  # this child's own usage
-        child.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if child.returncode != 0:
-            raise SystemExit(f"{' '.join(arguments)} failed:\n{errors.read().decode()}")
-        return Process(time.perf_counter() - started, usage.ru_maxrss * 1024 / 1e6, output.read().decode())
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH, sys.executable, *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
+    output, _, usage = done.stdout.rstrip().rpartition("\n")
+    seconds, peak_kb = usage.split()
+    return Process(float(seconds), int(peak_kb) * 1024 / 1e6, output)
 
 
 def write_checkpoint(shape: str, dtype: str, path: Path) -> float:

@@ -4,7 +4,9 @@ Why: Olive offers to replace a model's attention by GroupQueryAttention; on Whis
 How: one checkpoint, compiled by the recipe `exact` as it is, without the pass `group_query_attention`, and with
 `fuse_attention(cached)` in its place, which gives MultiHeadAttention on the same buffers. Real recordings, evenly
 spread over the manifest, are transcribed greedily by all three in turn: text, tokens and times must be equal. Olive
-gets the same weights in transformers' layout, in a Python of its own (`olive_attention.py`); what it printed is kept.
+gets the same weights in transformers' layout, in a Python of its own (`olive_attention.py`), and random weights of
+tiny's shape: optimum, which exports for it, refuses a model whose encoder and decoder differ in heads. What it printed
+is kept.
 
     python benchmarks/gqa.py [--model nano] [--clips 40] [--olive PYTHON]
 
@@ -25,6 +27,7 @@ from typing import Any
 
 from peer_checkpoints import write_huggingface
 from report import store
+from step_variants import random_checkpoint
 
 import stagewhisper
 from stagewhisper.audio import load_audio
@@ -94,16 +97,27 @@ def transcripts(models: Mapping[str, stagewhisper.Model], clips: list[Path]) -> 
             "tokens": n_tokens, "seconds": seconds}  # fmt: skip
 
 
-def olive(python: Path | None, checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
-    """What Olive made of the same weights, and what it printed."""
+def olive(python: Path | None, checkpoints: Mapping[str, Checkpoint], folder: Path) -> dict[str, Any]:
+    """What Olive made of each checkpoint, and what it printed."""
     if python is None:
         return {"left out": "no --olive"}
+    return {name: _olive(python, checkpoint, folder / f"olive-{name}") for name, checkpoint in checkpoints.items()}
+
+
+def _olive(python: Path, checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     write_huggingface(checkpoint, folder / "huggingface")
     result = folder / "olive.json"
-    command = [str(python), str(OLIVE_SCRIPT), str(folder / "huggingface"), str(folder / "olive"), str(result)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    command = [str(python), str(OLIVE_SCRIPT), str(folder / "huggingface"), str(folder / "made"), str(result)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
-    return {**found, "exit code": done.returncode, "last lines": (done.stdout + done.stderr).splitlines()[-15:]}
+    return {"attempts": found, "exit code": done.returncode, "last lines": done.stderr.splitlines()[-5:]}
+
+
+def show_olive(found: Mapping[str, Any]) -> None:
+    for model, tried in found.items():
+        for name, one in tried["attempts"].items() if isinstance(tried, dict) else ():
+            graphs = {path: (row[GQA], row[MHA], row["loads"]) for path, row in one["graphs"].items()}
+            print(f"Olive on {model}, {name}: (GQA, MHA, loads) {graphs}, {one['about attention'][-3:]}")
 
 
 def main() -> None:
@@ -121,14 +135,15 @@ def main() -> None:
             name: stagewhisper.load(report.bundle.path, threads=arguments.threads) for name, report in reports.items()
         }
         heard = transcripts(models, recordings(arguments.clips))
-        theirs = olive(arguments.olive, checkpoint, Path(folder))
+        tiny = random_checkpoint("tiny", Path(folder))
+        theirs = olive(arguments.olive, {arguments.model: checkpoint, "tiny": tiny}, Path(folder))
     n_gqa, n_layers = counts[GQA].get(GQA, 0), checkpoint.dims.n_text_layer
     print(
         f"GroupQueryAttention nodes: {n_gqa} of {n_layers} decoder layers; without the pass {counts[PLAIN].get(GQA, 0)}"
     )
     print(f"transcripts equal: {heard['equal']} of {heard['clips']}, {heard['tokens']} tokens {heard['different']}")
     print("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in heard["seconds"].items()))
-    print(f"Olive: {json.dumps(theirs, indent=1)}")
+    show_olive(theirs)
     figures = {"model": arguments.model, "decoder layers": n_layers, "gqa nodes": n_gqa, "operators": counts}
     store("gqa", {**figures, "transcripts": heard, "olive": theirs})
 

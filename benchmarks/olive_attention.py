@@ -34,6 +34,8 @@ ATTEMPTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
 COUNTED = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "DecoderMaskedMultiHeadAttention", "Softmax")
 MODEL_TYPE = "bart"
 """What ONNX Runtime's optimizer calls Whisper's kind of model."""
+TASK = "automatic-speech-recognition-with-past"
+"""Told to optimum, which cannot tell it from a local folder."""
 LAST_LINES = 40
 
 
@@ -45,7 +47,7 @@ def workflow(source: Path, folder: Path, options: dict[str, Any], target: tuple[
         "input_model": {"type": "HfModel", "model_path": str(source), "task": "automatic-speech-recognition"},
         "systems": {"here": {"type": "LocalSystem", "accelerators": [accelerator]}},
         "passes": {
-            "conversion": {"type": "OptimumConversion", "target_opset": 17},
+            "conversion": {"type": "OptimumConversion", "target_opset": 17, "extra_args": {"task": TASK}},
             "attention": {"type": "OrtTransformersOptimization", "model_type": MODEL_TYPE, **options},
         },
         "target": "here",

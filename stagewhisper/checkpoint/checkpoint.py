@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from stagewhisper.checkpoint.dims import ModelDims
 from stagewhisper.checkpoint.quoting import quoted
 from stagewhisper.checkpoint.sinusoids import sinusoids
-from stagewhisper.checkpoint.stored_tensor import FLOAT_TYPES, StoredTensor, contiguous_strides
+from stagewhisper.checkpoint.stored_tensor import FLOAT_TYPES, StoredTensor, contiguous_strides, forget_pages
 from stagewhisper.checkpoint.weight_names import AUDIO_POSITIONS, weight_shapes
 from stagewhisper.errors import CheckpointError
 
@@ -57,6 +57,11 @@ class Checkpoint:
             CheckpointError: the model has no such weight.
         """
         return self._tensor(name).read()
+
+    def forget_pages(self) -> None:
+        """Let the system have back the memory of weights that were read; arrays that are in use stay as they are."""
+        for buffer in {id(tensor.buffer): tensor.buffer for tensor in self.tensors.values()}.values():
+            forget_pages(buffer)
 
     def _tensor(self, name: str) -> StoredTensor:
         tensor = self.tensors.get(name)

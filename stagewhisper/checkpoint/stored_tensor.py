@@ -95,6 +95,15 @@ def map_file(path: Path) -> mmap.mmap:
         raise CheckpointError(f"{path} is empty. Fetch it again.") from error
 
 
+def forget_pages(buffer: mmap.mmap | bytes) -> None:
+    """Let the system have back the memory of what was read of a mapped file; whoever looks again reads it again.
+
+    Does nothing where the system has no such call.
+    """
+    if isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED)
+
+
 def _as_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:
     if values.dtype.kind == "u":  # a bfloat16 is the upper half of a float32: widening it is exact
         floats = np.left_shift(values.astype(np.uint32, order="C"), np.uint32(16)).view(np.float32)

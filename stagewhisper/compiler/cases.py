@@ -112,4 +112,4 @@ def _empty_past(decoder: ir.Model, n_seq: int) -> Arrays:
 
 def _runner(model: ir.Model, folder: Path, threads: int) -> GraphRunner:
     folder.mkdir(parents=True, exist_ok=True)
-    return GraphRunner(Scratch(folder).save(model), aliases=aliases_of(model.graph), threads=threads)
+    return GraphRunner(Scratch(folder).save(model), aliases=aliases_of(model.graph), threads=threads, packed=False)

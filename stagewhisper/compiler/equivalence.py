@@ -10,7 +10,7 @@ transcribing nothing: `each=False` compares the last graph with the first one on
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,14 +64,30 @@ class _Results:
     """What one graph gave for every case."""
 
     outputs: tuple[Arrays, ...]
+    """Empty where they were compared one by one and not kept."""
     milliseconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a pass declared, and the graph as it left it: to translate inputs and outputs when they are wanted.
+
+    Translated inputs are not kept: buffers of full length for all beams of all cases are larger than many a model.
+    """
+
+    contract: Contract
+    graph: ir.Graph
 
 
 class GraphRunner:
     """A graph loaded by ONNX Runtime."""
 
-    def __init__(self, path: Path, *, aliases: Mapping[str, str] | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, aliases: Mapping[str, str] | None = None, threads: int = 1, packed: bool = True
+    ) -> None:
         """`aliases` names the outputs that are written over inputs.
+
+        Without `packed`, weights stay as they lie in the file: half the memory, and products that take longer.
 
         Raises:
             CompilerError: ONNX Runtime refuses the graph.
@@ -80,6 +96,8 @@ class GraphRunner:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what fails is raised, too
         options.enable_cpu_mem_arena = False  # it keeps every buffer that any call ever needed
+        if not packed:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -155,8 +173,7 @@ class Equivalence:
         self.options = options or Options()
         self._cases = tuple(cases)
         self._scratch = Scratch(folder)
-        self._inputs = [case.inputs for case in cases]
-        self._history: list[tuple[Contract, tuple[Arrays, ...]]] = []
+        self._history: list[_Change] = []
         self._first: _Results | None = None
         self._before: _Results | None = None
         self._last: _Results | None = None  # of the graph as it is now; None when a pass has changed it since
@@ -167,7 +184,7 @@ class Equivalence:
         Raises:
             CompilerError: it does not run, or its numbers are no numbers.
         """
-        self._first = self._last = self._run(model)
+        self._first = self._last = self._kept(model)
 
     def restart(self, model: ir.Model) -> None:
         """Begin again with the graph as it was before any pass, and compare it after each from now on.
@@ -176,7 +193,6 @@ class Equivalence:
             CompilerError: as for `start`.
         """
         self.options = replace(self.options, each=True, timed=False)
-        self._inputs = [case.inputs for case in self._cases]
         self._history = []
         self.start(model)
 
@@ -186,11 +202,10 @@ class Equivalence:
         Raises:
             CompilerError: the pass's `adapt_inputs` fails.
         """
-        try:
-            self._inputs = [contract.adapt_inputs(inputs, graph) for inputs in self._inputs]
-        except Exception as error:
-            raise CompilerError(f"Its adapt_inputs failed: {type(error).__name__}: {error}") from error
-        self._history.append((contract, tuple(self._inputs)))
+        keeps_inputs = contract.adapt_inputs is Contract().adapt_inputs
+        self._history.append(_Change(contract, graph if keeps_inputs else graph.clone(allow_outer_scope_values=True)))
+        for case in self._cases:
+            self._stages(case)
         self._before, self._last = self._last, None
 
     def compare(self, model: ir.Model) -> Difference:
@@ -201,8 +216,8 @@ class Equivalence:
         """
         before, self._before = self._before, None
         assert before is not None, "start() comes first"  # noqa: S101
-        self._last = self._run(model)
-        return self._difference(before, self._last, self._history[-1:])
+        self._last = self._kept(model)
+        return self._largest(before.outputs, self._last.outputs, passes=1)
 
     def compare_with_first(self, model: ir.Model) -> Difference:
         """How far the graph is from what it was before all passes.
@@ -211,9 +226,16 @@ class Equivalence:
             CompilerError: as for `compare`.
         """
         assert self._first is not None, "start() comes first"  # noqa: S101
-        if self._last is None:
-            self._last = self._run(model)
-        return self._difference(self._first, self._last, self._history)
+        passes = len(self._history)
+        if self._last is not None and self._last.outputs:
+            return self._largest(self._first.outputs, self._last.outputs, passes=passes)
+        before, found = self._first.outputs, []
+
+        def compare_one(index: int, outputs: Arrays) -> None:
+            found.append(self._difference(index, before[index], outputs, passes=passes))
+
+        self._last = _Results((), self._run(model, compare_one))
+        return _worst(found)
 
     def weights_from_disk(self, model: ir.Model) -> AbstractContextManager[None]:
         """For a block that saves the model: its large weights are read from where they were written for comparison."""
@@ -229,27 +251,51 @@ class Equivalence:
         """The same on the graph before all passes."""
         return {} if self._first is None else self._first.milliseconds
 
-    def _run(self, model: ir.Model) -> _Results:
-        path = self._scratch.save(model)
-        runner = GraphRunner(path, aliases=aliases_of(model.graph), threads=self.options.threads)
-        outputs, milliseconds = [], {}
-        for case, inputs in zip(self._cases, self._inputs, strict=True):
-            outputs.append(_checked_numbers(runner.run(inputs), case.name))
-            if self.options.timed:
-                milliseconds[case.name] = runner.milliseconds(inputs)
+    def _kept(self, model: ir.Model) -> _Results:
+        """All that the graph gives."""
+        outputs: list[Arrays] = []
+        milliseconds = self._run(model, lambda _, found: outputs.append(found))
         return _Results(tuple(outputs), milliseconds)
 
-    def _difference(
-        self, before: _Results, after: _Results, passes: Sequence[tuple[Contract, tuple[Arrays, ...]]]
-    ) -> Difference:
-        worst = Difference(0.0, "")
+    def _run(self, model: ir.Model, visit: Callable[[int, Arrays], None]) -> Mapping[str, float]:
+        """Milliseconds by case, if they are asked for; each case's number and outputs go to `visit`."""
+        path = self._scratch.save(model)
+        timed, threads = self.options.timed, self.options.threads
+        runner = GraphRunner(path, aliases=aliases_of(model.graph), threads=threads, packed=timed)
+        milliseconds = {}
         for index, case in enumerate(self._cases):
-            outputs = after.outputs[index]
-            for contract, inputs in reversed(passes):
-                outputs = _adapted(contract, outputs, inputs[index])
-            found = difference(before.outputs[index], outputs)
-            worst = max(worst, Difference(found.size, f"{found.where} of {case.name!r}"), key=lambda one: one.size)
-        return worst
+            inputs = self._stages(case)[-1]
+            visit(index, _checked_numbers(runner.run(inputs), case.name))
+            if timed:
+                milliseconds[case.name] = runner.milliseconds(inputs)
+        return milliseconds
+
+    def _stages(self, case: Case) -> list[Arrays]:
+        """The case's inputs before any pass, and after each."""
+        stages = [case.inputs]
+        for change in self._history:
+            try:
+                stages.append(change.contract.adapt_inputs(stages[-1], change.graph))
+            except Exception as error:
+                raise CompilerError(f"Its adapt_inputs failed: {type(error).__name__}: {error}") from error
+        return stages
+
+    def _largest(self, before: Sequence[Arrays], after: Sequence[Arrays], *, passes: int) -> Difference:
+        pairs = enumerate(zip(before, after, strict=True))
+        return _worst([self._difference(index, *pair, passes=passes) for index, pair in pairs])
+
+    def _difference(self, index: int, before: Arrays, outputs: Arrays, *, passes: int) -> Difference:
+        """Between one case's outputs before and after the last so many passes."""
+        case = self._cases[index]
+        stages = self._stages(case)[-passes:] if passes else []
+        for change, inputs in zip(reversed(self._history[-passes:] if passes else []), reversed(stages), strict=True):
+            outputs = _adapted(change.contract, outputs, inputs)
+        found = difference(before, outputs)
+        return Difference(found.size, f"{found.where} of {case.name!r}")
+
+
+def _worst(found: Sequence[Difference]) -> Difference:
+    return max(found, key=lambda one: one.size, default=Difference(0.0, ""))
 
 
 def difference(before: Arrays, after: Arrays) -> Difference:

@@ -63,6 +63,7 @@ class GraphBuilder:
             shape = self._checkpoint.shape(name)
 
             def read() -> ir.TensorProtocol:
+                self._checkpoint.forget_pages()  # or each weight that was ever saved would count as memory
                 array = self._checkpoint.weight(name)
                 return ir.tensor(np.ascontiguousarray(array.T if transpose else array), name=key)
 

@@ -47,6 +47,8 @@ class Scratch:
         """
         with _referring(model.graph, self._written):
             yield
+        for _, reference in self._written.values():
+            reference.release()  # of the file's memory, which is as large as all weights by now
 
     def _write_new(self, graph: ir.Graph) -> None:
         tensors = [value.const_value for value in graph.initializers.values()]
