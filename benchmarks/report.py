@@ -11,7 +11,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
-    "stagewhisper", "onnxruntime", "numpy", "jax", "torch", "openai-whisper", "transformers", "faster-whisper", "ctranslate2",
+    "stagewhisper", "onnxruntime", "numpy", "jax", "torch", "openai-whisper", "transformers", "faster-whisper",
+    "ctranslate2",
 )  # fmt: skip
 
 
