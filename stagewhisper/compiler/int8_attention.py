@@ -13,7 +13,7 @@ the mean, that is nothing. (On nano's real queries, keys and values the error is
 Exp must not overflow: where |q|·|k| says that scores may exceed 80, they are lowered by what is beyond.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,18 +106,18 @@ class _Body:
         self.nodes: list[ir.Node] = []
 
     def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: int | list[int]) -> ir.Value:
-        (output,) = self.ops(op_type, *inputs, domain=domain, **attributes)
+        (output,) = self.ops(op_type, *inputs, n_outputs=1, domain=domain, attributes=attributes)
         return output
 
     def ops(
         self,
         op_type: str,
         *inputs: ir.Value | None,
-        n_outputs: int = 1,
+        n_outputs: int,
         domain: str = "",
-        **attributes: int | list[int],
+        attributes: Mapping[str, int | list[int]] | None = None,
     ) -> Sequence[ir.Value]:
-        node = ir.node(op_type, list(inputs), attributes, domain=domain, num_outputs=n_outputs)
+        node = ir.node(op_type, list(inputs), attributes or {}, domain=domain, num_outputs=n_outputs)
         node.name = f"{self._name}_{len(self.nodes)}"
         for index, output in enumerate(node.outputs):
             output.name = f"{node.name}_{index}"
@@ -155,7 +155,13 @@ class _Body:
         sizes = self._shape.splits
         if len(sizes) == 1:
             return [queries]
-        return self.ops("Split", queries, self._constants.get("splits", np.array(sizes)), n_outputs=len(sizes), axis=0)
+        return self.ops(
+            "Split",
+            queries,
+            self._constants.get("splits", np.array(sizes)),
+            n_outputs=len(sizes),
+            attributes={"axis": 0},
+        )
 
     def product(
         self,

@@ -6,9 +6,12 @@ Source: openai/whisper, `BeamSearchDecoder`; patience by Kasai et al. 2022 (arXi
 import numpy as np
 
 from stagewhisper.arrays import Logits, Tokens
-from stagewhisper.decoding.search import Candidate, Choice, LogProbs, log_softmax
+from stagewhisper.decoding.search import Candidate, Choice, log_normalizers
 
 Sequence = tuple[int, ...]
+
+STRETCH = 256
+"""About the root of a vocabulary's size: as much work in finding the best stretches as in looking through them."""
 
 
 class BeamSearch:
@@ -23,12 +26,12 @@ class BeamSearch:
 
     def choose(self, sampled: Tokens, logits: Logits) -> Choice:
         """The best continuations of each window's beams, with the beams they continue."""
-        logprobs = log_softmax(logits)
+        normalizers = log_normalizers(logits)
         tokens: list[Sequence] = []
         sources: list[int] = []
         sums = self._sum_logprobs.copy()
         for audio, ended in enumerate(self._ended):
-            scores, origins = self._continuations(audio, sampled, logprobs)
+            scores, origins = self._continuations(audio, sampled, logits, normalizers)
             newly_ended: dict[Sequence, float] = {}
             n_open = 0
             for sequence in sorted(scores, key=scores.__getitem__, reverse=True):
@@ -58,17 +61,18 @@ class BeamSearch:
         return [[Candidate(tokens[:-1], total) for tokens, total in ended.items()] for ended in self._ended]
 
     def _continuations(
-        self, audio: int, sampled: Tokens, logprobs: LogProbs
+        self, audio: int, sampled: Tokens, logits: Logits, normalizers: tuple[np.ndarray, np.ndarray]
     ) -> tuple[dict[Sequence, float], dict[Sequence, int]]:
         """Scores of the sequences that the beams of one window may become, and the beam each comes from."""
         scores: dict[Sequence, float] = {}
         origins: dict[Sequence, int] = {}
         for row in range(audio * self.n_group, (audio + 1) * self.n_group):
             prefix = tuple(sampled[row].tolist())
+            peak, log = (values[row, 0] for values in normalizers)
             # One more than there are beams, because one of them may be the end.
-            for token in top(logprobs[row], self.n_group + 1):
+            for token in top(logits[row], self.n_group + 1):
                 sequence = (*prefix, token)
-                scores[sequence] = float(self._sum_logprobs[row] + logprobs[row, token])
+                scores[sequence] = float(self._sum_logprobs[row] + ((logits[row, token] - peak) - log))
                 origins[sequence] = row
         return scores, origins
 
@@ -80,14 +84,15 @@ class BeamSearch:
 
 
 def top(row: np.ndarray, n: int) -> list[int]:
-    """Indices of the `n` largest values, largest first, the lower index first among equals."""
-    left = row.copy()
-    found: list[int] = []
-    # A few passes for the maximum: partitioning is slow on rows that are mostly -inf (benchmarks/choices.py).
-    while len(found) < n:
-        best = int(left.argmax())
-        if left[best] == -np.inf:
-            return found + [index for index in range(len(row)) if index not in found][: n - len(found)]
-        found.append(best)
-        left[best] = -np.inf
-    return found
+    """Indices of the `n` largest values, largest first, the lower index first among equals.
+
+    They lie in the `n` stretches of the row whose largest values are largest: one look at the whole row is enough.
+    (Partitioning is slow on rows that are mostly -inf, see benchmarks/choices.py.)
+    """
+    n_whole = len(row) // STRETCH
+    largest = row[: n_whole * STRETCH].reshape(n_whole, STRETCH).max(axis=1)
+    stretches = np.sort(np.argsort(-largest, kind="stable")[:n])
+    indices = (stretches[:, None] * STRETCH + np.arange(STRETCH)).ravel()
+    indices = np.concatenate([indices, np.arange(n_whole * STRETCH, len(row))])
+    best: list[int] = indices[np.argsort(-row[indices], kind="stable")[:n]].tolist()
+    return best

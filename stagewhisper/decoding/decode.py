@@ -113,7 +113,7 @@ def _sample(
     for step in range(options.sample_len or n_text_ctx // 2):
         if step > 0:
             output = engine.decode_step(sampled[:, -1:], cache)
-            logits, cache = output.logits[:, -1].copy(), output.cache  # an engine may keep its buffer
+            logits, cache = _own(output.logits)[:, -1], output.cache
         for apply in filters:
             apply(logits, sampled)
         choice = search.choose(sampled, logits)
@@ -147,6 +147,11 @@ def _generate(
     generation = engine.generate(features, prompt, rules)
     _check_numbers(generation.is_finite)
     return generation
+
+
+def _own(logits: PositionLogits) -> PositionLogits:
+    """The logits, to be edited: an engine may keep the memory that it shows."""
+    return logits if logits.flags.owndata and logits.flags.writeable else logits.copy()
 
 
 def _check_numbers(are_finite: bool) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stagewhisper.arrays import Logits, Tokens
-from stagewhisper.decoding.search import Candidate, Choice, log_softmax
+from stagewhisper.decoding.search import Candidate, Choice, log_normalizers
 from stagewhisper.engines.generation import Generation
 
 
@@ -26,7 +26,8 @@ class Greedy:
         """The next token of every sequence; one that has ended goes on ending."""
         ended = sampled[:, -1] == self._eot if sampled.shape[1] else np.zeros(len(sampled), bool)
         chosen = self._draw(logits) if self._temperature > 0 else logits.argmax(axis=-1)
-        logprobs = log_softmax(logits)[np.arange(len(chosen)), chosen]
+        peaks, logs = log_normalizers(logits)
+        logprobs = (logits[np.arange(len(chosen)), chosen] - peaks[:, 0]) - logs[:, 0]
         self._sum_logprobs += np.where(ended, np.float32(0), logprobs)
         chosen = np.where(ended, self._eot, chosen).astype(np.int64)
         tokens = np.concatenate([sampled, chosen[:, None]], axis=1)

@@ -57,7 +57,7 @@ def suppress_blank(tokenizer: Tokenizer) -> LogitFilter:
 
 def suppress_tokens(tokens: Sequence[int]) -> LogitFilter:
     """Forbids the given tokens everywhere."""
-    columns = list(tokens)
+    columns = np.array(tokens, np.intp)
 
     def apply(logits: Logits, sampled: Tokens) -> None:
         del sampled

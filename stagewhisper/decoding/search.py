@@ -50,9 +50,20 @@ class Search(Protocol):
 
 def log_softmax(logits: Logits) -> LogProbs:
     """Logarithms of the probabilities."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    logprobs: LogProbs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    peaks, logs = log_normalizers(logits)
+    logprobs: LogProbs = logits - peaks
+    logprobs -= logs
     return logprobs
+
+
+def log_normalizers(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+    """The largest logit of each sequence, and the logarithm of Σ exp(logit − largest); both [n_seq, 1].
+
+    A log-probability is (logit − first) − second: whoever wants a few of them need not compute those of all tokens.
+    """
+    peaks = logits.max(axis=-1, keepdims=True)
+    shifted = logits - peaks
+    return peaks, np.log(np.exp(shifted, out=shifted).sum(axis=-1, keepdims=True))
 
 
 def best(candidates: Sequence[Candidate], *, length_penalty: float | None) -> Candidate:

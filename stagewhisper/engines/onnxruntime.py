@@ -11,7 +11,8 @@ from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
-from stagewhisper.engines.onnxruntime_past import Buffers, Past, noted_aliases, ort, past_form
+from stagewhisper.engines.onnxruntime_past import Buffers, Past, StaticPast, noted_aliases, ort, past_form
+from stagewhisper.engines.onnxruntime_step import StepCall
 from stagewhisper.errors import BundleError
 
 
@@ -29,6 +30,8 @@ class Cache:
 
     past: Past
     cross: Buffers
+    step: StepCall | None = None
+    """Made by the first call with one token, for as long as the buffers stay the same."""
 
 
 class OnnxRuntimeEngine:
@@ -91,6 +94,8 @@ class OnnxRuntimeEngine:
         """Logits after `tokens`, which follow what is in the cache."""
         if self._past_form.is_static and cache.past.n_past > 0 and tokens.shape[1] > 1:
             return self._one_by_one(tokens, cache, logit_positions)
+        if isinstance(cache.past, StaticPast) and tokens.shape[1] == 1 and tuple(logit_positions) == (-1,):
+            return self._step(tokens, cache, cache.past)
         inputs = {
             "tokens": _buffer(tokens),
             "logit_positions": _buffer(np.asarray(logit_positions, np.int64)),
@@ -99,10 +104,24 @@ class OnnxRuntimeEngine:
         }
         if self._takes_length:
             inputs["n_past"] = _buffer(np.asarray(cache.past.n_past, np.int64))
-        given_back = {output: cache.cross[name] for name, output in self._given_back.items()}
-        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs(), **given_back})
+        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs(), **self._kept_cross(cache)})
         past = cache.past.after(outputs, tokens.shape[1])
         return DecoderOutput(outputs["logits"].numpy(), replace(cache, past=past))
+
+    def _step(self, tokens: Tokens, cache: Cache, past: StaticPast) -> DecoderOutput[Cache]:
+        """One token for each sequence, the usual case: nothing is bound anew."""
+        call = cache.step or StepCall(
+            self._decoder,
+            len(tokens),
+            inputs={**past.inputs(), **cache.cross},
+            outputs={**past.outputs(), **self._kept_cross(cache)},
+        )
+        logits = call.run(tokens, past.n_past)
+        return DecoderOutput(logits, replace(cache, past=past.after({}, 1), step=call))
+
+    def _kept_cross(self, cache: Cache) -> Buffers:
+        """Keys and values of the audio, as outputs."""
+        return {output: cache.cross[name] for name, output in self._given_back.items()}
 
     def _one_by_one(self, tokens: Tokens, cache: Cache, logit_positions: Sequence[int]) -> DecoderOutput[Cache]:
         """Several tokens behind others: GroupQueryAttention takes them for one sequence only, so they go singly."""
@@ -115,7 +134,9 @@ class OnnxRuntimeEngine:
 
     def reorder(self, cache: Cache, source_indices: Sequence[int]) -> Cache:
         """A cache whose sequence i continues sequence `source_indices[i]`."""
-        return replace(cache, past=cache.past.reordered(source_indices))
+        past = cache.past.reordered(source_indices)
+        is_same = isinstance(past, StaticPast) and past.inputs() is cache.past.inputs()
+        return replace(cache, past=past, step=cache.step if is_same else None)
 
 
 def _run(session: ort.InferenceSession, inputs: Buffers, outputs: Mapping[str, ort.OrtValue | None]) -> Buffers:

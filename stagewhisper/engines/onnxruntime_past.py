@@ -22,7 +22,7 @@ import onnxruntime as ort
 Buffers = Mapping[str, ort.OrtValue]
 """Tensors inside ONNX Runtime, by the name of the graph's input or output that they are bound to."""
 
-__all__ = ["Buffers", "Past", "PastForm", "noted_aliases", "ort", "past_form"]
+__all__ = ["Buffers", "Past", "PastForm", "StaticPast", "noted_aliases", "ort", "past_form", "tensor_type"]
 
 _TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -78,7 +78,7 @@ class PastForm:
             lengths = (n_seq, *(length if isinstance(length, int) else 0 for length in shape[1:]))
             arrays[name] = np.zeros(lengths, dtype)
         if self.is_static:
-            return StaticPast(arrays, self.aliases, n_past=0)
+            return StaticPast(_Rows(arrays), self.aliases, n_past=0)
         return GrowingPast({name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}, n_past=0)
 
 
@@ -90,6 +90,11 @@ def past_form(session: ort.InferenceSession) -> PastForm:
         if one.name.startswith("past_self_")
     }
     return PastForm(inputs, {name: output for name, output in noted_aliases(session).items() if name in inputs})
+
+
+def tensor_type(name: str) -> type[np.generic]:
+    """NumPy's type for what ONNX Runtime calls "tensor(float)"."""
+    return _TYPES[name]
 
 
 def noted_aliases(session: ort.InferenceSession) -> dict[str, str]:
@@ -129,41 +134,76 @@ class GrowingPast:
         return replace(self, values=picked)
 
 
+class _Rows:
+    """Buffers of keys and values, and what was written where: beams mostly share what lies further back."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """`arrays` by input name, "n_seq n_head n_text_ctx head_dim"."""
+        self.arrays = arrays
+        self.values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        n_seq, _, n_text_ctx, _ = next(iter(arrays.values())).shape
+        self._written = np.zeros((n_seq, n_text_ctx), np.int64)  # every write has a number of its own
+        self._n_writes = 0
+
+    @property
+    def n_seq(self) -> int:
+        return len(self._written)
+
+    def note(self, n_past: int, n_new: int) -> None:
+        """Every row has new content behind `n_past` positions."""
+        numbers = np.arange(self._n_writes, self._n_writes + self.n_seq * n_new).reshape(self.n_seq, n_new) + 1
+        self._written[:, n_past : n_past + n_new] = numbers
+        self._n_writes += self.n_seq * n_new
+
+    def move(self, rows: Sequence[int], n_past: int) -> None:
+        """Row i takes over the content of row `rows[i]`; only positions that differ are copied."""
+        sources = np.asarray(rows)
+        differs = (self._written[sources, :n_past] != self._written[:, :n_past]).nonzero()
+        if not len(differs[0]):
+            return
+        moved, first = np.unique(differs[0]), int(differs[1].min())
+        for array in (*self.arrays.values(), self._written[:, None, :, None]):
+            array[moved, :, first:n_past] = array[sources[moved], :, first:n_past]
+
+    def picked(self, rows: Sequence[int], n_past: int) -> "_Rows":
+        """New buffers, as many rows as are asked for."""
+        made = {name: np.zeros((len(rows), *array.shape[1:]), array.dtype) for name, array in self.arrays.items()}
+        for name, array in self.arrays.items():
+            made[name][:, :, :n_past] = array[list(rows), :, :n_past]
+        new = _Rows(made)
+        new._written[:, :n_past] = self._written[list(rows), :n_past]
+        new._n_writes = self._n_writes
+        return new
+
+
 @dataclass(frozen=True)
 class StaticPast:
     """Buffers that the decoder writes into; ONNX Runtime sees the arrays' own memory."""
 
-    arrays: Mapping[str, np.ndarray]
-    """By input name, "n_seq n_head n_text_ctx head_dim"."""
+    rows: _Rows
     aliases: Mapping[str, str]
     n_past: int
 
     def inputs(self) -> Buffers:
         """The buffers as they are."""
-        return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in self.arrays.items()}
+        return self.rows.values
 
     def outputs(self) -> Buffers:
         """The same buffers."""
-        return {self.aliases[name]: value for name, value in self.inputs().items()}
+        return {self.aliases[name]: value for name, value in self.rows.values.items()}
 
     def after(self, outputs: Buffers, n_new: int) -> "StaticPast":  # noqa: ARG002  they are the buffers themselves
         """More of the same buffers is filled."""
+        self.rows.note(self.n_past, n_new)
         return replace(self, n_past=self.n_past + n_new)
 
     def reordered(self, rows: Sequence[int]) -> "StaticPast":
         """Rows move within the buffers; only where their number changes are there new ones."""
-        n_seq = len(next(iter(self.arrays.values())))
-        if len(rows) == n_seq:
-            moved = [row for row in range(n_seq) if rows[row] != row]
-            for array in self.arrays.values():
-                array[moved, :, : self.n_past] = array[[rows[row] for row in moved], :, : self.n_past]
+        if len(rows) == self.rows.n_seq:
+            if list(rows) != list(range(len(rows))):
+                self.rows.move(rows, self.n_past)
             return self
-        return replace(self, arrays={name: self._picked(array, rows) for name, array in self.arrays.items()})
-
-    def _picked(self, array: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-        picked = np.zeros((len(rows), *array.shape[1:]), array.dtype)
-        picked[:, :, : self.n_past] = array[list(rows), :, : self.n_past]
-        return picked
+        return replace(self, rows=self.rows.picked(rows, self.n_past))
 
 
 def _present_name(past_name: str) -> str:

@@ -13,6 +13,7 @@ else.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -121,7 +122,7 @@ class _Builder:
     def __init__(self, graph: ir.Graph, before: ir.Node) -> None:
         self._graph, self._before = graph, before
 
-    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: int | list[int]) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         return new_op(self._graph, self._before, op_type, *inputs, **attributes)
 
     def like(self, node: ir.Node, x: ir.Value) -> ir.Value:
