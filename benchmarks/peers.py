@@ -43,6 +43,8 @@ class Peer:
     """Samples, language and task → the text."""
     detect_language: Callable[[Samples], str] | None
     """Samples → the language's code."""
+    writes_special_tokens: bool = False
+    """Whether a special token that the model puts into a text is part of it."""
 
 
 def our_text(model: stagewhisper.Model, samples: Samples, language: str, task: str) -> str:
@@ -102,7 +104,7 @@ def _openai(checkpoints: PeerCheckpoints) -> Peer:
         _, probabilities = model.detect_language(whisper.pad_or_trim(mel, whisper.audio.N_FRAMES))
         return str(max(probabilities, key=probabilities.get))
 
-    return Peer(transcribe, detect_language)
+    return Peer(transcribe, detect_language, writes_special_tokens=True)
 
 
 def _transformers(checkpoints: PeerCheckpoints, *, own_padding: bool = False) -> Peer:
