@@ -3,9 +3,10 @@
 Why: nano is shipped as a standard Whisper checkpoint; whatever runs Whisper should hear with it what we hear.
 How: `peer_checkpoints.py` writes our weights for each peer, `peers.py` makes all decode in the same way. Every clip of
 the data sets is read once by our reader, and its samples given to all, with the language and the task that the data set
-names. The texts must be equal letter for letter, spaces at both ends apart. Where the model puts a special token such as
+names. The texts must be equal letter for letter, spaces at both ends apart. Where the model puts a special token like
 `<|fr|>` into a text, openai/whisper writes it and so do we; the other two leave it out, and there it is taken out of
-ours. Which language each detects by itself is compared next to it. Rows named "its own padding" show what a peer does when it is left to fill windows up by itself.
+ours. Which language each detects by itself is compared next to it. Rows named "its own padding" show what a peer does
+when it is left to fill windows up by itself.
 
     python benchmarks/nano_peers.py DATASET... [--model nano] [--limit N]
 """
