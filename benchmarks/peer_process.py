@@ -44,7 +44,11 @@ class Worker:
                 text=True,
                 env=os.environ | _variables(command.threads),
             )
-        self.loaded: dict[str, Any] = self._answer()
+        try:
+            self.loaded: dict[str, Any] = self._answer()
+        except WorkerError:
+            self.close()
+            raise
         self.start_seconds = time.perf_counter() - started
 
     def ask(self, question: str) -> dict[str, Any]:
