@@ -15,7 +15,7 @@ QUICK = ["--check", "off"]
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    dims = random_dims(n_audio_ctx=40, n_audio_layer=1, n_text_layer=1)
+    dims = random_dims(n_audio_ctx=40, n_audio_layer=1, n_text_layer=1, n_audio_state=128, n_text_state=128)
     return save_openai(tmp_path_factory.mktemp("compile") / "random.pt", dims)
 
 
