@@ -65,7 +65,7 @@ class Registry(Generic[T]):
 
     def _extra(self, package: str | None) -> str:
         extra = self._extras.get(package or "")
-        return f": pip install 'stagewhisper[{extra}]'" if extra else ""
+        return f": pip install '.[{extra}]'" if extra else ""
 
     def _third_party(self) -> dict[str, Any]:
         from importlib.metadata import entry_points  # as above

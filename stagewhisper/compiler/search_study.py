@@ -43,12 +43,12 @@ def check_optuna() -> None:
     except ModuleNotFoundError as error:
         raise StagewhisperError(
             f"Searching needs the package {error.name!r}, which is not installed. "
-            "Install it with: pip install 'stagewhisper[search]'"
+            "Install it with: pip install '.[search]'"
         ) from error
     if not hasattr(optuna.trial.Trial, "set_constraint"):
         raise StagewhisperError(
             f"Searching needs optuna 5 or later, and this is {optuna.__version__}. "
-            "Install it with: pip install 'stagewhisper[search]'"
+            "Install it with: pip install '.[search]'"
         )
 
 
