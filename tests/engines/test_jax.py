@@ -127,7 +127,7 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
 def test_without_jax_the_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax", None)
     monkeypatch.delitem(sys.modules, "stagewhisper.engines.jax")
-    with pytest.raises(OptionError, match=r"'jax' needs the package 'jax'.*pip install 'stagewhisper\[jax\]'"):
+    with pytest.raises(OptionError, match=r"'jax' needs the package 'jax'.*pip install '\.\[jax\]'"):
         ENGINES.get("jax")
 
 

@@ -173,5 +173,5 @@ def test_without_torch_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch
     for name in [name for name in sys.modules if name.startswith("stagewhisper.engines.pytorch")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(OptionError, match=r"'pytorch' needs the package 'torch'.*pip install 'stagewhisper\[torch\]'"):
+    with pytest.raises(OptionError, match=r"'pytorch' needs the package 'torch'.*pip install '\.\[torch\]'"):
         ENGINES.get("pytorch")
