@@ -76,8 +76,8 @@ class FixedSpan:
         self._targets = past.unbind()
         self._keys, self._values = (part.unbind() for part in past[:, :, :, :, :n_keys].unbind(1))
         behind = torch.arange(n_keys, device=past.device) > position
-        self.mask = torch.zeros(n_keys, device=past.device, dtype=past.dtype).masked_fill_(behind, float("-inf"))
-        self.mask = self.mask[None, None, None]
+        mask = torch.zeros(n_keys, device=past.device, dtype=past.dtype).masked_fill_(behind, float("-inf"))
+        self.mask: Tensor | None = mask[None, None, None]
         self.is_causal = False
 
     def positions(self, table: Tensor) -> Tensor:

@@ -231,9 +231,7 @@ def test_without_optuna_the_way_to_get_it_is_told(
     import sys
 
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(
-        StagewhisperError, match=r"'optuna', which is not installed.*pip install '\.\[search\]'"
-    ):
+    with pytest.raises(StagewhisperError, match=r"'optuna', which is not installed.*pip install '\.\[search\]'"):
         laboratory.search(recipe_of(tmp_path))
 
 
