@@ -24,7 +24,7 @@ from stagewhisper.transcription import (
 
 DEFAULT_MODEL = "turbo"
 DEFAULT_ENGINE = "onnxruntime"
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "auto")
 
 
 def load(
@@ -48,7 +48,8 @@ def load(
             several separated by commas, which share a batch; for "jax", whose default is the best that it finds,
             "gpu", "tpu", and "tpu:4x2", where 4 share a batch and 2 the weights.
         precision: "fp32", exact, is the default, but "fp16" on CUDA devices; "int8" and "int4" take less time and
-            memory, and change some words; "fp16" is for GPUs; "bf16" is for the engines "jax" (its default on TPUs)
+            memory, and change some words; "auto" is int8 in what is measured to be its fastest form on this machine;
+            "fp16" is for GPUs; "bf16" is for the engines "jax" (its default on TPUs)
             and "pytorch". A bundle has one already.
         threads: cores that one call may use; None takes all physical ones.
         offline: never ask the network; the model must be here already.
@@ -123,10 +124,14 @@ def open_bundle(path: Path, *, precision: str | None, cache_dir: Path | None) ->
                 f"Name the checkpoint that it was made from, or leave the precision out."
             )
         return bundle
-    from stagewhisper.compiler import RECIPE_OF_PRECISION, compiled, load_recipe
+    from stagewhisper.compiler import RECIPE_OF_PRECISION, compiled, default_cache_dir, fastest_recipe, load_recipe
 
-    recipe = load_recipe(RECIPE_OF_PRECISION[precision or "fp32"])
-    return compiled(load_checkpoint(path), recipe=recipe, cache_dir=cache_dir)
+    checkpoint = load_checkpoint(path)
+    if precision == "auto":
+        recipe = fastest_recipe(checkpoint, cache_dir=cache_dir or default_cache_dir()).recipe
+    else:
+        recipe = load_recipe(RECIPE_OF_PRECISION[precision or "fp32"])
+    return compiled(checkpoint, recipe=recipe, cache_dir=cache_dir)
 
 
 def _refuse_gpu(precision: str, *, device: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stagewhisper.bundle import Bundle
 
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "auto")
 """What `stagewhisper.model.PRECISIONS` says, without importing it."""
 
 

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from stagewhisper.compiler import CompiledReport, Recipe
     from stagewhisper.compiler.report import Report
 
+AUTO = "auto"
+
 _NOTES = """\
 Recipes are YAML or JSON files; docs/recipes.md tells what stands in them. The shipped ones are exact
-(fp32), int8, small (int4) and gpu-fp16.
+(fp32), int8, small (int4) and gpu-fp16. The precision auto is int8 in the forms that are fastest here:
+they are measured once for each shape of model, and kept in the cache.
 
 In the table, a difference is the largest one in any output, as a share of the output's largest number.
 Graphs are compared on real audio: prompt and steps, one beam and five, one window and two.
@@ -57,6 +60,8 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     if arguments.output is not None:
         _check_output(Path(arguments.output))
     checkpoint = _checkpoint(arguments, recipe)
+    if arguments.precision == AUTO:
+        recipe = _fastest(checkpoint, arguments)
     if arguments.dry_run:
         _print_plan(checkpoint, recipe, arguments)
         return 0
@@ -70,7 +75,7 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
 
 def _add_recipe_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--recipe", metavar="NAME|FILE", help="exact, gpu-fp16, int8, small, or a file (default: exact)")
-    group.add_argument("--precision", choices=PRECISIONS, help="the shipped recipe for this precision")
+    group.add_argument("--precision", choices=PRECISIONS, help="the shipped recipe for this precision; auto: measured")
     group.add_argument(
         "--disable-pass",
         action="append",
@@ -106,6 +111,10 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
     from stagewhisper.compiler.recipe_rules import check_recipe, without
 
     precision = arguments.precision
+    if precision == AUTO:
+        if arguments.recipe is not None:
+            raise OptionError("--precision auto makes a recipe of its own: leave out --recipe.")
+        precision = "int8"  # what is measured are forms of this one
     recipe = load_recipe(arguments.recipe or RECIPE_OF_PRECISION[precision or "fp32"])
     if precision not in (None, recipe.precision):
         raise OptionError(
@@ -113,6 +122,17 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
             f"leave one of them out."
         )
     check_recipe(recipe)
+    without(recipe, arguments.disable_pass)
+    return recipe
+
+
+def _fastest(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "Recipe":
+    """What is fastest here, without the passes that are switched off."""
+    from stagewhisper.compiler import default_cache_dir, fastest_recipe
+    from stagewhisper.compiler.recipe_rules import without
+
+    cache_dir = hub_options(arguments)["cache_dir"] or default_cache_dir()
+    recipe = fastest_recipe(checkpoint, cache_dir=cache_dir).recipe
     without(recipe, arguments.disable_pass)
     return recipe
 
@@ -147,7 +167,8 @@ def _print_plan(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.
         plain = {name: report.to_dict() for name, report in reports.items()}
         print_text(json.dumps({"bundle": None, "recipe": recipe.to_dict(), "graphs": plain}, indent=1))
     else:
-        print_text("\n".join([*_tables(reports), "", f"{_headline(recipe.to_dict())}; nothing was written"]))
+        plan = recipe.to_dict()
+        print_text("\n".join([*_tables(reports), "", *_measured(plan), f"{_headline(plan)}; nothing was written"]))
 
 
 def _compiled(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.Namespace) -> "CompiledReport":
@@ -167,6 +188,7 @@ def _lines(report: "CompiledReport") -> list[str]:
     return [
         *_tables(report.graphs),
         "",
+        *_measured(report.recipe),
         f"{_headline(report.recipe)}; {checked[report.check]}; {report.seconds:.1f} s",
         f"{report.bundle.path}: {sizes}",
     ]
@@ -177,6 +199,11 @@ def _tables(reports: "dict[str, Report] | Any") -> list[str]:
 
     first, *others = (render_table(report) for report in reports.values())
     return [first, *(f"\n{table}" for table in others)]
+
+
+def _measured(recipe: Any) -> list[str]:
+    """What was measured to choose the passes, where they were chosen so."""
+    return recipe.get("description", "").split("; ") if recipe["name"] == AUTO else []
 
 
 def _headline(recipe: Any) -> str:

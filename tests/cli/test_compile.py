@@ -7,7 +7,7 @@ import pytest
 
 from stagewhisper.bundle import is_bundle, read_bundle
 from stagewhisper.cli import main
-from stagewhisper.compiler import load_recipe
+from stagewhisper.compiler import fastest_measure, load_recipe
 from tests.checkpoints import random_dims, save_openai
 
 QUICK = ["--check", "off"]
@@ -152,3 +152,24 @@ def test_wrong_options_are_named_before_a_model_is_looked_for(
 
 def test_a_model_that_is_not_here_is_not_fetched_for_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not on this machine" in failure(capsys, "tiny", "--dry-run")
+
+
+def test_auto_prints_what_was_measured_and_measures_once(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastest_measure, "UNSTEADY", 1e6)
+    monkeypatch.setattr(fastest_measure, "N_ROUNDS", 1)
+    arguments = ["compile", str(checkpoint), "--precision", "auto", *QUICK]
+    assert main([*arguments, "-o", "out"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("vocabulary: ") and " ms (not " in line for line in lines) == 1
+    assert lines[-2].startswith("recipe auto: int8 for cpu; ")
+    assert read_bundle(Path("out")).recipe == "auto"
+    monkeypatch.setattr(fastest_measure, "measured", None)
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "recipe auto: int8 for cpu; nothing was written" in capsys.readouterr().out
+
+
+def test_auto_and_a_recipe_exclude_each_other(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = failure(capsys, checkpoint, "--precision", "auto", "--recipe", "small")
+    assert "--precision auto makes a recipe of its own: leave out --recipe" in message
