@@ -74,7 +74,8 @@ def attempt(source: Path, folder: Path, options: dict[str, Any], target: tuple[s
     lines = [line for line in printed.getvalue().splitlines() if line.strip()]
     graphs = sorted((folder / "output").rglob("*.onnx"))
     found["graphs"] = {str(path.relative_to(folder)): graph(path) for path in graphs}
-    found["about attention"] = [line for line in lines if "gqa" in line.lower() or "Attention" in line]
+    said = (line for line in lines if "use_gqa is" in line or "GroupQueryAttention" in line or "float16" in line)
+    found["about attention"] = [line.split("] ")[-1] for line in said if str(folder) not in line]
     found["last lines"] = lines[-LAST_LINES:]
     return found
 

@@ -39,7 +39,8 @@ def scale_logits(graph: ir.Graph, *, factor: float = 1.01) -> int:
     assert node is not None
     if node.op_type == "Mul":
         return 0
-    unscaled = new_op(graph, node, node.op_type, *node.inputs)
+    given = {name: attribute.value for name, attribute in node.attributes.items()}
+    unscaled = new_op(graph, node, node.op_type, *node.inputs, domain=node.domain, **given)
     replace_value(
         graph, logits, new_op(graph, node, "Mul", unscaled, add_initializer(graph, "f", np.array(factor, np.float32)))
     )
