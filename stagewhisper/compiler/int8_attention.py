@@ -10,7 +10,8 @@ see; without their mean, keys need fewer steps, and a row's largest score is not
 it first. And what a row's small weights lose when they are rounded to 0 is, by and large, an average value: without
 the mean, that is nothing. (On nano's real queries, keys and values the error is 0.6 % with the means, 1.7 % without.)
 
-Exp must not overflow: where |q|·|k| says that scores may exceed 80, they are lowered by what is beyond.
+Exp must not overflow: where |q|·|k| says that scores may exceed 80, they are lowered by what is beyond, by 80 at most.
+So scores of up to 160 are right; of higher ones, the result is finite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ UINT8_LEVELS = 255
 
 SAFE_SCORE = 80.0
 """exp(80) is 5.5e34: 6,000 of them can be added up in float32."""
+
+MOST = 3e38
+"""About float32's largest number."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,9 @@ class _Body:
         ]
         bound = self.op("Mul", self.op("Mul", *longest), self._constants.number("size", abs(self._shape.scale)))
         safe = self._constants.get("safe_scores", np.full(self._shape.n_frames, SAFE_SCORE, np.float32))
-        return self.op("Min", self.op("Sub", safe, bound), self._constants.number("zero", 0))
+        lowered = self.op("Min", self.op("Sub", safe, bound), self._constants.number("zero", 0))
+        # The bound is a rough one, and what a row's largest score of 0 becomes has to stay above 0 in float32.
+        return self.op("Max", lowered, self._constants.number("lowest", -SAFE_SCORE))
 
     def split(self, queries: ir.Value) -> Sequence[ir.Value]:
         sizes = self._shape.splits
@@ -179,10 +185,12 @@ class _Body:
     def weighted(self, exps: ir.Value, values: tuple[ir.Value, ir.Value]) -> ir.Value:
         """Rows of `exps` over their sums, times the values."""
         columns, least = self._constants.axes(1), self._constants.number("least_scale", float(TINY_SCALE))
-        largest = self.op("ReduceMax", exps, columns, keepdims=0)
+        most = self._constants.number("most", MOST)  # what overflowed all the same must not divide itself
+        largest = self.op("Min", self.op("ReduceMax", exps, columns, keepdims=0), most)
         step = self.op("Mul", largest, self._constants.number("one_255th", 1 / UINT8_LEVELS))
         step = self.op("Max", step, least)  # a row that is 0 throughout must not divide by 0
-        total = self.op("Max", self.op("ReduceSum", exps, columns, keepdims=0), least)
+        total = self.op("Min", self.op("ReduceSum", exps, columns, keepdims=0), most)
+        total = self.op("Max", total, least)
         weights = self.op("QuantizeLinear", exps, step, axis=0)
         y = self.product((weights, self._constants.number("one", 1), None), values)
         return self.op("Mul", y, self.op("Unsqueeze", self.op("Div", step, total), columns))
