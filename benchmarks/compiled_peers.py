@@ -25,16 +25,14 @@ a shape and a number of threads is kept there too, and is not measured again unl
 import argparse
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from peer_environments import python_of
 from peer_figures import rows
-from peer_list import OLIVE, PEERS
-from peer_models import TRUE_SHAPES, bytes_on_disk, optimum_graphs, write_source
-from peer_olive import attempts
+from peer_list import PEERS
+from peer_models import TRUE_SHAPES, bytes_on_disk, write_source
 from peer_process import Command
 from peer_rounds import measured
 from peer_table import table
@@ -53,13 +51,7 @@ def main() -> None:
                 part.write_text(json.dumps(measure(shape, threads, arguments), indent=1) + "\n", encoding="utf-8")
             print(f"\n{shape}, {threads} {'thread' if threads == 1 else 'threads'}")
             print(table(json.loads(part.read_text(encoding="utf-8"))["rows"]), flush=True)
-    olive = arguments.work / "olive.json"
-    if OLIVE in arguments.peers and (arguments.again or not olive.exists()):
-        olive.write_text(json.dumps(what_olive_does(arguments), indent=1) + "\n", encoding="utf-8")
-    figures: dict[str, Any] = {"parts": everything_measured(arguments.work / "results")}
-    if olive.exists():
-        figures["olive"] = json.loads(olive.read_text(encoding="utf-8"))
-    store("compiled_peers", figures)
+    store("compiled_peers", {"parts": everything_measured(arguments.work / "results")})
 
 
 def parsed() -> argparse.Namespace:
@@ -117,18 +109,6 @@ def measure(shape: str, threads: int, arguments: argparse.Namespace) -> dict[str
         "versions": {name: record.starts[0]["versions"] for name, record in records.items() if record.starts},
         "rows": rows(records, sizes),
     }
-
-
-def what_olive_does(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Of the smallest shape's decoder; see `peer_olive.py`."""
-    source = write_source(arguments.shapes[0], work=arguments.work)
-    optimum_graphs(source, "")
-    with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
-        found = attempts(source.folder / "optimum", Path(folder), work=arguments.work)
-    for name, attempt in found.items():
-        made = attempt["attention operators"] if attempt["graph"] else "no graph"
-        print(f"Olive, {name}: exit code {attempt['exit code']}, {made}; loads: {attempt['loads in ONNX Runtime']}")
-    return found
 
 
 def everything_measured(folder: Path) -> list[dict[str, Any]]:

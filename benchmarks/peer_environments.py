@@ -36,7 +36,7 @@ ENVIRONMENTS = {
     "whisper.cpp": Environment(
         (
             ("scipy-openblas32==0.3.34.481.3", "requests"),
-            ("--no-deps", "--no-binary", "pywhispercpp", "pywhispercpp==1.5.1"),
+            ("--no-deps", "--no-cache-dir", "--no-binary", "pywhispercpp", "pywhispercpp==1.5.1"),
         ),
         {
             "PYWHISPERCPP_VERSION": "1.5.1",  # its archive does not tell its own version
@@ -46,7 +46,7 @@ ENVIRONMENTS = {
             "BLAS_LIBRARIES": f"{OPENBLAS}/lib/libscipy_openblas.so",
             "BLAS_INCLUDE_DIRS": f"{OPENBLAS}/include",
             "CXXFLAGS": " ".join(f"-D{call}=scipy_{call}" for call in CALLS),  # that build's names begin so
-            "LDFLAGS": f"-Wl,-rpath,{OPENBLAS}/lib -Wl,--disable-new-dtags",
+            "LDFLAGS": f"-Wl,-rpath,{{site}}:{OPENBLAS}/lib -Wl,--disable-new-dtags",  # it looks for its parts there
         },
     ),
 }

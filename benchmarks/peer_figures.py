@@ -9,6 +9,8 @@ from peer_rounds import Answer, Record
 EXACT, INT8 = "ours, exact", "ours, int8"
 REFERENCE = "openai-whisper"
 """Whose tokens the others' are compared with."""
+UNKNOWN = -1
+"""What a worker gives for a token that its program does not tell."""
 MEASURES = {
     "encoder": ("window", "encoder"),
     "step, batch 1": ("window", "step"),
@@ -25,7 +27,8 @@ def rows(records: Mapping[str, Record], sizes: Mapping[str, int]) -> dict[str, d
     found = {name: row(record, sizes[name]) for name, record in records.items()}
     reference = first_tokens(records.get(REFERENCE, Record()))
     for name, record in records.items():
-        found[name]["same tokens as the reference"] = n_equal(first_tokens(record), reference)
+        tokens = first_tokens(record)
+        found[name]["same tokens as the reference"] = None if UNKNOWN in tokens else n_equal(tokens, reference)
         for title, ours in (("ours exact is faster by", EXACT), ("ours int8 is faster by", INT8)):
             if ours in found:
                 found[name][title] = ratios(found[name], found[ours])

@@ -31,7 +31,6 @@ class Peer:
     """Whose Python runs it; None is ours."""
 
 
-OLIVE = "Olive, int8"
 PEERS = {
     EXACT: Peer("stagewhisper", partial(our_bundle, recipe="exact")),
     INT8: Peer("stagewhisper", partial(our_bundle, recipe="int8")),
@@ -44,7 +43,7 @@ PEERS = {
     "OpenVINO, int8": Peer("openvino", openvino_folder, "openvino"),
     "optimum, fp32": Peer("onnx export", partial(optimum_graphs, suffix="")),
     "optimum, int8": Peer("onnx export", partial(optimum_graphs, suffix="_quantized")),
-    OLIVE: Peer("onnx export", olive_graphs),
+    "Olive, int8": Peer("onnx export", olive_graphs),
     REFERENCE: Peer("openai-whisper", openai_file),
     "transformers": Peer("transformers", transformers_folder),
 }

@@ -44,7 +44,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         said(row["peak bytes"], 1e-6, ".0f"),
         said(row["bytes on disk"], 1e-6, ".0f"),
         "/".join(str(n) for n in sorted(set(row["tokens"].values()))) or "–",
-        str(row["same tokens as the reference"]),
+        said(row["same tokens as the reference"], 1, "d"),
     ]
     for title in ("ours int8 is faster by", "ours exact is faster by"):
         found.append(said(row.get(title, {}).get("window"), 1.0, ".2f"))

@@ -12,21 +12,25 @@ import sys
 import tarfile
 from pathlib import Path
 
+import torch
 import whisper
-from peer_environments import ENVIRONMENTS, python_of, site_packages
+from peer_environments import ENVIRONMENTS, OPENBLAS, python_of, site_packages
 
 NAME = "whisper.cpp"
 
 
 def write_ggml(source: Path, path: Path, *, work: Path) -> None:
-    """The checkpoint in float16, whisper.cpp's usual form."""
+    """The checkpoint in float16, whisper.cpp's usual form; its converter takes for granted that it is so already."""
     converter = sources(work) / "models" / "convert-pt-to-ggml.py"
     openai = Path(whisper.__file__).parents[1]  # it takes filters and vocabulary from there
     folder = path.with_suffix(".folder")
     folder.mkdir(exist_ok=True)
-    run([sys.executable, str(converter), str(source), str(openai), str(folder)])
+    checkpoint = torch.load(source, weights_only=True)
+    weights = {name: weight.half() for name, weight in checkpoint["model_state_dict"].items()}
+    torch.save(checkpoint | {"model_state_dict": weights}, folder / "half.pt")
+    run([sys.executable, str(converter), str(folder / "half.pt"), str(openai), str(folder)])
     (folder / "ggml-model.bin").rename(path)
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 def quantised_ggml(half: Path, path: Path, *, kind: str, work: Path) -> None:
@@ -42,8 +46,9 @@ def quantiser(work: Path) -> Path:
     site = site_packages(python_of(NAME, work=work))
     files = [root / "examples" / name for name in ("quantize/quantize.cpp", "common.cpp", "common-ggml.cpp")]
     headers = [f"-I{root / folder}" for folder in ("include", "ggml/include", "examples")]
-    libraries = sorted(str(path) for path in site.glob("lib*.so*") if "ggml" in path.name or "whisper" in path.name)
-    linked = [*libraries, f"-Wl,-rpath,{site}", "-pthread"]
+    libraries = sorted(str(path) for path in site.glob("lib*.so") if path.name.startswith(("libggml", "libwhisper")))
+    found_at = f"-Wl,-rpath,{site}:{OPENBLAS.format(site=site)}/lib"
+    linked = [*libraries, found_at, "-Wl,--disable-new-dtags", "-pthread"]
     run(["g++", "-std=c++17", "-O2", *headers, *map(str, files), *linked, "-o", str(tool)])
     return tool
 

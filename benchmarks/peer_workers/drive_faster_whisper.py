@@ -35,7 +35,7 @@ def load(model: str, *, threads: int) -> Program:
             beam_size=how.n_beams,
             patience=1,
             length_penalty=1,
-            max_length=len(prompt) + how.n_tokens,
+            max_length=2 * how.n_tokens,  # it decodes half as many at the most
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=False,

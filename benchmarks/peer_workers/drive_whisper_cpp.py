@@ -10,8 +10,6 @@ from typing import Any
 import _pywhispercpp as cpp
 from measuring import AsWhole, CannotError, Program, Samples, Search, TokenLists
 
-GREEDY, BEAM_SEARCH = 0, 1
-
 PACKAGES = ("pywhispercpp",)
 
 
@@ -39,7 +37,9 @@ def load(model: str, *, threads: int) -> Program:
 
 
 def _settings(how: Search, threads: int) -> Any:
-    settings = cpp.whisper_full_default_params(BEAM_SEARCH if how.n_beams > 1 else GREEDY)
+    kinds = cpp.whisper_sampling_strategy
+    kind = kinds.WHISPER_SAMPLING_BEAM_SEARCH if how.n_beams > 1 else kinds.WHISPER_SAMPLING_GREEDY
+    settings = cpp.whisper_full_default_params(kind)
     settings.n_threads = threads
     settings.language = "en"
     settings.no_timestamps = True

@@ -19,6 +19,9 @@ N_TOKENS, N_FEW_TOKENS = 100, 10
 CASES = {"window": (1, 1), "beam 5": (1, 5), "batch 8": (8, 1)}
 """Windows side by side and beams of each case."""
 
+UNKNOWN = -1
+"""Stands for a token that the program does not tell."""
+
 Samples = np.ndarray
 TokenLists = list[list[int]]
 

@@ -71,3 +71,10 @@ def test_the_table_tells_why_something_is_missing() -> None:
     line = next(line for line in printed.splitlines() if line.startswith("other "))
     assert "6.000" in line
     assert "–" in line
+
+
+def test_tokens_that_are_not_told_are_not_compared() -> None:
+    silent = Record(rounds={"window": [answer(1.0, tokens=[-1, -1])]})
+    found = rows({"openai-whisper": OURS, "silent": silent}, {"openai-whisper": 50, "silent": 50})
+    assert found["silent"]["same tokens as the reference"] is None
+    assert found["openai-whisper"]["same tokens as the reference"] == 3
