@@ -17,7 +17,7 @@ WEIGHTS = {
     ("de", "espeak"): 0.16,
     ("fr", "espeak"): 0.16,
 }
-"""How often an utterance of each language and source is drawn, if the corpus has any."""
+"""How often an utterance of each language and source is drawn beside the others, if the corpus has any."""
 
 STAGES: tuple[tuple[float, tuple[tuple[Kind, float], ...]], ...] = (
     (0.12, ((SINGLE, 1.0),)),

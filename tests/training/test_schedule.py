@@ -26,7 +26,7 @@ def test_whole_windows_come_at_the_end():
 
 def test_the_shares_of_a_stage_are_whole():
     assert all(sum(share for _, share in kinds) == pytest.approx(1) for _, kinds in STAGES)
-    assert sum(WEIGHTS.values()) == pytest.approx(1)
+    assert all(weight > 0 for weight in WEIGHTS.values())
 
 
 def test_the_rate_rises_for_a_while_and_falls_to_nothing():

@@ -29,8 +29,12 @@ SAID = [
 ]
 SMALL = ["--state", "64", "--audio-layers", "1", "--text-layers", "1"]
 
-# From Python 3.12 on, a fork where torch has threads is warned of; the worker that draws windows computes nothing else.
-pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+# From Python 3.12 on, a fork where torch has threads is warned of, and JAX, if other tests have loaded it, warns always.
+# The worker that draws windows touches neither.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 
 
 @pytest.fixture
