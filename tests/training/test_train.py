@@ -29,8 +29,8 @@ SAID = [
 ]
 SMALL = ["--state", "64", "--audio-layers", "1", "--text-layers", "1"]
 
-# From Python 3.12 on, a fork where torch has threads is warned of, and JAX, if other tests have loaded it, warns always.
-# The worker that draws windows touches neither.
+# A fork where torch has threads is warned of from Python 3.12 on, and one where JAX is loaded always.
+# The worker that draws windows uses neither.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
