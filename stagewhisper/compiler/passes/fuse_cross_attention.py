@@ -59,10 +59,7 @@ def _turn_inputs(inputs: Arrays, graph: ir.Graph) -> Arrays:
 
 def _turn_outputs(outputs: Arrays, inputs: Arrays) -> Arrays:  # noqa: ARG001  the signature of all adapters
     """Keys as the encoder gave them before."""
-    return {
-        name: array.swapaxes(2, 3) if name.startswith("cross_k_") else array
-        for name, array in outputs.items()
-    }
+    return {name: array.swapaxes(2, 3) if name.startswith("cross_k_") else array for name, array in outputs.items()}
 
 
 def _fitting(array: np.ndarray, shape: ir.Shape | None) -> np.ndarray:
