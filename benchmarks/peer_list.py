@@ -14,6 +14,7 @@ from peer_models import (
     openai_file,
     openvino_folder,
     optimum_graphs,
+    optimum_weights,
     our_bundle,
     transformers_folder,
 )
@@ -43,6 +44,7 @@ PEERS = {
     "OpenVINO, int8": Peer("openvino", openvino_folder, "openvino"),
     "optimum, fp32": Peer("onnx export", partial(optimum_graphs, suffix="")),
     "optimum, int8": Peer("onnx export", partial(optimum_graphs, suffix="_quantized")),
+    "optimum, int8 weights": Peer("onnx export", optimum_weights),
     "Olive, int8": Peer("onnx export", olive_graphs),
     REFERENCE: Peer("openai-whisper", openai_file),
     "transformers": Peer("transformers", transformers_folder),

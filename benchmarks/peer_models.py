@@ -127,6 +127,15 @@ def optimum_graphs(source: Source, suffix: str) -> Form:
     return exported_graphs(folder, suffix)
 
 
+def optimum_weights(source: Source) -> Form:
+    """optimum's export with weights in int8 by ONNX Runtime itself."""
+    optimum_graphs(source, "")
+    python, script = python_of("optimum", work=source.work), WORKERS / "quantise_weights.py"
+    folder = source.folder / "optimum-weights"
+    _once(folder, lambda path: _run([str(python), str(script), str(source.folder / "optimum"), str(path)]))
+    return exported_graphs(folder, "")
+
+
 def olive_graphs(source: Source) -> Form:
     """optimum's export after Olive's passes for CPUs, int8 weights among them."""
     optimum_graphs(source, "")
