@@ -4,7 +4,8 @@ Why: an optimiser is worth what it gains over the best that is there already.
 How: random weights of the true shapes, whose special tokens are never probable, so that everybody decodes exactly 100
 tokens (`peer_models.py`). Every program runs in a process of its own, loads its model once and is measured in turn
 with the others, one at a time, after a warm-up round (`peer_rounds.py`, `peer_workers/`); medians of all rounds. Each
-peer is driven as its documents advise, with the same number of threads; what it cannot do is told with its reason.
+peer is driven as its documents advise, with the same number of threads on as many cores; what it cannot do is told with
+its reason. OpenVINO computes in bfloat16 where the processor can, which is its default.
 
     encoder            log-Mel of one window → what its encoder hands on; ours: all cross-attention keys and values, too
     step, batch 1, 8   one token for each of 1 or 8 sequences, between the 10th and the 100th

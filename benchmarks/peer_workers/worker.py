@@ -8,7 +8,8 @@ Answers each line of standard input with one line of JSON on its standard output
     run CASE     ─► {"whole": seconds, "encoder": …, "step": …, "tokens": [[…], …]} or {"cannot": reason}
     memory       ─► {"peak_bytes": the most memory that was resident so far, files mapped into it included}
 
-Whatever the program prints itself goes to standard error.
+Whatever the program prints itself goes to standard error. It may use as many cores as it may have threads: some take
+more for a part of their work, such as the spectrogram.
 """
 
 import argparse
@@ -41,6 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # programs print what they like
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-arguments.threads :])
     module = importlib.import_module(PROGRAMS[arguments.program])
     started = time.perf_counter()
     program = module.load(arguments.model, threads=arguments.threads)
