@@ -1,7 +1,9 @@
-"""The encoder's side of int8 cross-attention: integers, their scales, and the last frame.
+"""The encoder's side of int8 cross-attention: integers, their scales, the values' means, and the last frame.
 
     k [n_audio, n_frames, n_head, head_dim] ─► Div(scales) ─► QuantizeLinear ─► Transpose ─► cross_k int8
                                           └─► Abs ─► ReduceMax ─► scales ─► Transpose ─► cross_k_scale
+    v ─► ReduceMean ─► Transpose ─► cross_v_mean
+    v ─► Sub(mean), and as k from there
 
 Quantising before the Transpose moves bytes instead of floats, and reads rows as they lie.
 """
@@ -23,7 +25,7 @@ from stagewhisper.compiler.graph_tools import (
 from stagewhisper.compiler.quantization import INT8_LEVELS, TINY_SCALE
 
 ROWS_TOGETHER = 20
-"""Frames that the first step of a maximum looks at: the fastest of all divisors of 1500."""
+"""Frames that the first step of a maximum or a mean looks at: the fastest of all divisors of 1500."""
 
 FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 
@@ -34,8 +36,8 @@ def give_int8(graph: ir.Graph, pairs: Sequence[CrossPair], *, last_frames: bool)
         return
     build = _Appended(graph)
     for pair in pairs:
-        for value, turned in ((pair.k, pair.k_is_turned), (pair.v, False)):
-            _give(build, value, pair, turned=turned, last_frames=last_frames)
+        _give(build, pair.k, pair, turned=pair.k_is_turned, last_frames=last_frames, centred=False)
+        _give(build, pair.v, pair, turned=False, last_frames=last_frames, centred=True)
 
 
 class _Appended:
@@ -67,19 +69,23 @@ class _Appended:
         value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(shape)
 
 
-def _give(build: _Appended, old: ir.Value, pair: CrossPair, *, turned: bool, last_frames: bool) -> None:
+def _give(build: _Appended, old: ir.Value, pair: CrossPair, *, turned: bool, last_frames: bool, centred: bool) -> None:
     name, node, shape = old.name or "", old.producer(), list(old.shape or ())
     turn = producer(old, "Transpose")
     x, perm = (None, []) if turn is None else (input_of(turn, 0), attribute_of(turn, "perm"))
     if x is None:
         x, perm = old, [0, 1, 2, 3]
     frames, channels = (3, 2) if turned else (2, 3)
+    n_audio = shape[0] if isinstance(shape[0], int) else str(shape[0])
+    scale_shape = [n_audio, pair.n_head, *((pair.head_dim, 1) if turned else (1, pair.head_dim))]
+    if centred:
+        mean = _reduced(build, "ReduceMean", x, pair, axis=perm[frames])
+        build.give(_transposed(build, mean, perm), _companion(name, "mean"), FLOAT, scale_shape)
+        x = build.op("Sub", x, mean)
     scales = _scales(build, x, pair, axis=perm[frames])
     integers = build.op("QuantizeLinear", build.op("Div", x, scales), build.one, build.int8_zero)
     rows = _transposed(build, integers, [perm[0], perm[1], perm[frames], perm[channels]])
-    n_audio = shape[0] if isinstance(shape[0], int) else str(shape[0])
     build.give(rows, name, INT8, [n_audio, pair.n_head, pair.n_frames, pair.head_dim])
-    scale_shape = [n_audio, pair.n_head, *((pair.head_dim, 1) if turned else (1, pair.head_dim))]
     build.give(_transposed(build, scales, perm), _companion(name, "scale"), FLOAT, scale_shape)
     if last_frames:
         last = _last_frame(build, rows, pair)
@@ -89,21 +95,24 @@ def _give(build: _Appended, old: ir.Value, pair: CrossPair, *, turned: bool, las
 
 
 def _scales(build: _Appended, x: ir.Value, pair: CrossPair, *, axis: int) -> ir.Value:
-    """max |x| / 127 along the axis of frames, which stays, with length 1.
-
-    Over [n_audio, n_frames, n_head, head_dim] the maximum is found in two steps, for one ReduceMax over so many rows
-    takes ten times as long.
-    """
-    largest = build.op("Abs", x)
-    n_together = min(_divisors(pair.n_frames), key=lambda divisor: abs(divisor - ROWS_TOGETHER))
-    if axis == 1 and n_together > 1:
-        groups = build.constant(0, pair.n_frames // n_together, n_together, -1)
-        largest = build.op("ReduceMax", build.op("Reshape", largest, groups), build.constant(2))
-        largest = build.op("ReduceMax", largest, build.constant(1))
-        largest = build.op("Reshape", largest, build.constant(0, 1, pair.n_head, pair.head_dim))
-    else:
-        largest = build.op("ReduceMax", largest, build.constant(axis))
+    """max |x| / 127 along the axis of frames."""
+    largest = _reduced(build, "ReduceMax", build.op("Abs", x), pair, axis=axis)
     return build.op("Max", build.op("Div", largest, build.levels), build.least)
+
+
+def _reduced(build: _Appended, op_type: str, x: ir.Value, pair: CrossPair, *, axis: int) -> ir.Value:
+    """x over the axis of frames, which stays, with length 1.
+
+    Over [n_audio, n_frames, n_head, head_dim] that is done in two steps, for one ReduceMax over so many rows takes ten
+    times as long.
+    """
+    n_together = min(_divisors(pair.n_frames), key=lambda divisor: abs(divisor - ROWS_TOGETHER))
+    if axis != 1 or n_together == 1:
+        return build.op(op_type, x, build.constant(axis))
+    groups = build.constant(0, pair.n_frames // n_together, n_together, -1)
+    in_groups = build.op(op_type, build.op("Reshape", x, groups), build.constant(2))
+    all_groups = build.op(op_type, in_groups, build.constant(1))
+    return build.op("Reshape", all_groups, build.constant(0, 1, pair.n_head, pair.head_dim))
 
 
 def _divisors(number: int) -> list[int]:

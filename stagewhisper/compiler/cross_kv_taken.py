@@ -16,6 +16,7 @@ from stagewhisper.compiler.graph_tools import (
     replace_value,
     use_domain,
 )
+from stagewhisper.compiler.quantization import INT8_LEVELS, TINY_SCALE, UINT8_LEVELS
 
 FLOAT, INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 
@@ -43,6 +44,7 @@ class _Inputs:
         self.v = _replaced(graph, pair.v, rows)
         self.k_scale = _added(graph, f"cross_k_scale_{pair.layer}", across if pair.k_is_turned else along)
         self.v_scale = _added(graph, f"cross_v_scale_{pair.layer}", along)
+        self.v_mean = _added(graph, f"cross_v_mean_{pair.layer}", along)
         if last_frames:
             frame = [rows[0], 1, pair.n_head * pair.head_dim]
             self.k_last = _added(graph, f"cross_k_last_{pair.layer}", frame)
@@ -76,7 +78,8 @@ def _make_float(graph: ir.Graph, pair: CrossPair, inputs: _Inputs) -> None:
         k = new_op(graph, first, "Transpose", k, perm=[0, 1, 3, 2])
     v = new_op(graph, first, "Cast", inputs.v, to=FLOAT)
     pair.k.replace_all_uses_with(new_op(graph, first, "Mul", k, inputs.k_scale, name=f"cross_k_{pair.layer}_float"))
-    pair.v.replace_all_uses_with(new_op(graph, first, "Mul", v, inputs.v_scale, name=f"cross_v_{pair.layer}_float"))
+    v = new_op(graph, first, "Mul", v, inputs.v_scale)
+    pair.v.replace_all_uses_with(new_op(graph, first, "Add", v, inputs.v_mean, name=f"cross_v_{pair.layer}_float"))
 
 
 class _Shared:
@@ -125,10 +128,11 @@ def _attend(graph: ir.Graph, pair: CrossPair, inputs: _Inputs, found: CrossAtten
         n_outputs=3,
         name=name,
         then_branch=_kernel(graph, place, pair, inputs, q, found.scale, shared),
-        else_branch=_products(graph, pair, inputs, q, found.scale),
+        else_branch=_products(graph, pair, inputs, q, found.scale, shared),
     )
     y, k, v = chosen.outputs
-    replace_value(graph, place.outputs[0], new_op(graph, place, "Mul", y, inputs.v_scale, name=f"{name}_y"))
+    y = new_op(graph, place, "Mul", y, inputs.v_scale)
+    replace_value(graph, place.outputs[0], new_op(graph, place, "Add", y, inputs.v_mean, name=f"{name}_y"))
     for kind, value, source in (("k", k, inputs.k), ("v", v, inputs.v)):
         value.name, value.type = f"unchanged_cross_{kind}_{pair.layer}", ir.TensorType(INT8)
         value.shape = None if source.shape is None else source.shape.copy()
@@ -167,15 +171,35 @@ def _kernel(
     return _branch(graph, f"cross_{pair.layer}_kernel", [row, attention, heads], outputs)
 
 
-def _products(graph: ir.Graph, pair: CrossPair, inputs: _Inputs, q: ir.Value, scale: float) -> ir.Graph:
-    """Any number of rows."""
-    k, v = (ir.node("Cast", [value], {"to": FLOAT}) for value in (inputs.k, inputs.v))
-    scores = ir.node("FusedMatMul", [q, k.outputs[0]], {"transB": 1, "alpha": scale}, domain=MICROSOFT)
-    weights = ir.node("Softmax", [scores.outputs[0]], {"axis": -1})
-    y = ir.node("MatMul", [weights.outputs[0], v.outputs[0]])
-    kept = [ir.node("Identity", [value]) for value in (inputs.k, inputs.v)]
-    outputs = [node.outputs[0] for node in (y, *kept)]
-    return _branch(graph, f"cross_{pair.layer}_products", [k, v, scores, weights, y, *kept], outputs)
+def _products(
+    graph: ir.Graph, pair: CrossPair, inputs: _Inputs, q: ir.Value, scale: float, shared: _Shared
+) -> ir.Graph:
+    """Any number of rows, every one of which is quantised by itself: no row's rounding depends on the others."""
+    nodes: list[ir.Node] = []
+
+    def op(op_type: str, *values: ir.Value, domain: str = "", **attributes: list[int] | int) -> ir.Value:
+        nodes.append(ir.node(op_type, list(values), attributes, domain=domain))
+        return nodes[-1].outputs[0]
+
+    def number(name: str, value: float, dtype: type[np.generic] = np.float32) -> ir.Value:
+        return shared.constant(name, np.asarray(value, dtype))
+
+    def product(left: ir.Value, step: ir.Value, zero: ir.Value, right: ir.Value) -> ir.Value:
+        return op("MatMulIntegerToFloat", left, right, step, unit, zero, domain=MICROSOFT)
+
+    unit, columns = number("unit", 1), shared.constant("columns", np.array([-1]))
+    middle, none = number("middle", 128, np.uint8), number("none", 0, np.uint8)
+    largest = op("ReduceMax", op("Abs", q), columns)
+    step = op("Max", op("Mul", largest, number("step", 1 / INT8_LEVELS)), number("least_step", float(TINY_SCALE)))
+    queries = op("QuantizeLinear", op("Div", q, step), unit, middle)
+    scores = product(queries, unit, middle, op("Transpose", inputs.k, perm=[0, 1, 3, 2]))
+    scores = op("Mul", scores, op("Mul", step, number("scale", scale)))
+    exps = op("Exp", op("Sub", scores, op("ReduceMax", scores, columns)))  # the largest of each row is 1
+    weight_step = number("weight_step", 1 / UINT8_LEVELS)
+    weights = op("QuantizeLinear", exps, weight_step, none)
+    y = op("Div", product(weights, weight_step, none, inputs.v), op("ReduceSum", exps, columns))
+    kept = [op("Identity", value) for value in (inputs.k, inputs.v)]
+    return _branch(graph, f"cross_{pair.layer}_products", nodes, [y, *kept])
 
 
 def _branch(graph: ir.Graph, name: str, nodes: list[ir.Node], outputs: list[ir.Value]) -> ir.Graph:

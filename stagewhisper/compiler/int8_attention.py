@@ -21,9 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from stagewhisper.compiler.graph_tools import MICROSOFT, add_initializer
-from stagewhisper.compiler.quantization import INT8_LEVELS, TINY_SCALE
-
-UINT8_LEVELS = 255
+from stagewhisper.compiler.quantization import INT8_LEVELS, TINY_SCALE, UINT8_LEVELS
 
 SAFE_SCORE = 80.0
 """exp(80) is 5.5e34: 6,000 of them can be added up in float32."""

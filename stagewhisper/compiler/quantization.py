@@ -21,6 +21,9 @@ CHUNK = 1 << 16
 INT8_LEVELS = 127
 """The largest integer in use; −128 stays free, so that the grid is symmetric."""
 
+UINT8_LEVELS = 255
+"""The largest integer of what is never below 0."""
+
 TINY_SCALE = np.float32(1e-30)
 """The scale of what is zero throughout."""
 

@@ -86,13 +86,12 @@ class BeamSearch:
 def top(row: np.ndarray, n: int) -> list[int]:
     """Indices of the `n` largest values, largest first, the lower index first among equals.
 
-    They lie in the `n` stretches of the row whose largest values are largest: one look at the whole row is enough.
-    (Partitioning is slow on rows that are mostly -inf, see benchmarks/choices.py.)
+    There are at least `n` values that are no smaller than the n-th largest of the stretches' maxima: one look at the
+    whole row leaves few to be sorted. (Partitioning is slow on rows that are mostly -inf, see benchmarks/choices.py.)
     """
     n_whole = len(row) // STRETCH
     largest = row[: n_whole * STRETCH].reshape(n_whole, STRETCH).max(axis=1)
-    stretches = np.sort(np.argsort(-largest, kind="stable")[:n])
-    indices = (stretches[:, None] * STRETCH + np.arange(STRETCH)).ravel()
-    indices = np.concatenate([indices, np.arange(n_whole * STRETCH, len(row))])
+    least = np.sort(largest)[-n] if n_whole >= n else -np.inf
+    indices = np.flatnonzero(row >= least)
     best: list[int] = indices[np.argsort(-row[indices], kind="stable")[:n]].tolist()
     return best
