@@ -60,7 +60,7 @@ def activation_ranges(
         scratch = Scratch(Path(folder))
         for first in range(0, len(activations), N_TOGETHER):
             together = activations[first : first + N_TOGETHER]
-            with _as_outputs(graph, together):
+            with as_outputs(graph, together):
                 runner = GraphRunner(scratch.save(ir.Model(graph, ir_version=10)))
             for window in windows:
                 inputs = {given.name: window[None]}
@@ -71,7 +71,7 @@ def activation_ranges(
 
 
 @contextmanager
-def _as_outputs(graph: ir.Graph, values: Sequence[ir.Value]) -> Iterator[None]:
+def as_outputs(graph: ir.Graph, values: Sequence[ir.Value]) -> Iterator[None]:
     """The graph gives these values too, for as long as the block lasts."""
     new = [value for value in values if not value.is_graph_output() and not value.is_graph_input()]
     n_outputs = len(graph.outputs)

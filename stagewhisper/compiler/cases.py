@@ -56,23 +56,24 @@ def decoder_cases(
     Raises:
         CompilerError: ONNX Runtime cannot run the graphs.
     """
-    cross = _cross(_runner(encoder, folder / "encoder", threads), mel)
-    runner = _runner(decoder, folder / "decoder", threads)
+    cross = cross_of(graph_runner(encoder, folder / "encoder", threads), mel)
+    runner = graph_runner(decoder, folder / "decoder", threads)
     tokens = np.tile(np.asarray(prompt, np.int64), (len(mel) * N_BEAMS, 1))
-    past = _empty_past(decoder, len(tokens))
+    past = empty_past(decoder, len(tokens))
+    first = _rows(cross, slice(0, 1))
     windows = {"": slice(0, 1), f", {N_BEAMS} beams": slice(0, N_BEAMS)}
     cases = [
-        Case(f"prompt{name}", _inputs(tokens[rows], _rows(past, rows), _rows(cross, slice(0, 1)), n_logits=len(prompt)))
+        Case(f"prompt{name}", decoder_inputs(tokens[rows], _rows(past, rows), first, n_logits=len(prompt)))
         for name, rows in windows.items()
     ]
     next_tokens, past = _decoded(runner, tokens, past, cross)
     for name, rows in windows.items():
-        cases.append(Case(f"step{name}", _inputs(next_tokens[rows], _rows(past, rows), _rows(cross, slice(0, 1)))))
-    cases.append(Case(f"step, {len(mel)} windows of {N_BEAMS} beams", _inputs(next_tokens, past, cross)))
+        cases.append(Case(f"step{name}", decoder_inputs(next_tokens[rows], _rows(past, rows), first)))
+    cases.append(Case(f"step, {len(mel)} windows of {N_BEAMS} beams", decoder_inputs(next_tokens, past, cross)))
     return tuple(cases)
 
 
-def _cross(runner: GraphRunner, mel: MelBatch) -> Arrays:
+def cross_of(runner: GraphRunner, mel: MelBatch) -> Arrays:
     """The encoder's `cross_*` of all windows, one after the other: attention's scores take the most memory of all."""
     encoded = [runner.run({"mel": mel[index : index + 1]}) for index in range(len(mel))]
     return {
@@ -84,23 +85,29 @@ def _decoded(runner: GraphRunner, tokens: np.ndarray, past: Arrays, cross: Array
     """The next token of every sequence, [n_seq, 1], and the caches, after some steps of which each beam took others."""
     n_text = int(tokens[0, 0]) - 1  # <|startoftranscript|> follows <|endoftext|>, which follows the text
     for step in range(1 + _N_STEPS):
-        outputs = runner.run(_inputs(tokens, past, cross))
-        past = {name.replace("present_", "past_", 1): outputs[name] for name in outputs if name.startswith("present_")}
+        outputs = runner.run(decoder_inputs(tokens, past, cross))
+        past = present_as_past(outputs)
         ranked = np.argsort(-outputs["logits"][:, -1, :n_text], axis=-1)
         beams = np.arange(len(tokens)) % N_BEAMS if step == 0 else np.zeros(len(tokens), int)
         tokens = np.take_along_axis(ranked, beams[:, None], axis=-1).astype(np.int64)
     return tokens, past
 
 
-def _inputs(tokens: np.ndarray, past: Arrays, cross: Arrays, *, n_logits: int = 1) -> Arrays:
+def decoder_inputs(tokens: np.ndarray, past: Arrays, cross: Arrays, *, n_logits: int = 1) -> Arrays:
+    """For a call of a decoder without passes: `tokens` [n_seq, n_new] behind `past`; logits of the last `n_logits`."""
     return {"tokens": tokens, "logit_positions": np.arange(-n_logits, 0), **past, **cross}
+
+
+def present_as_past(outputs: Arrays) -> Arrays:
+    """The caches that a call has given, as the next one takes them."""
+    return {name.replace("present_", "past_", 1): outputs[name] for name in outputs if name.startswith("present_")}
 
 
 def _rows(arrays: Arrays, rows: slice) -> Arrays:
     return {name: array[rows] for name, array in arrays.items()}
 
 
-def _empty_past(decoder: ir.Model, n_seq: int) -> Arrays:
+def empty_past(decoder: ir.Model, n_seq: int) -> Arrays:
     """Caches of no positions: every input `past_*` has the shape [n_seq, n_head, n_past, head_dim]."""
     shapes = {value.name: value.shape for value in decoder.graph.inputs if (value.name or "").startswith("past_")}
     return {
@@ -110,6 +117,7 @@ def _empty_past(decoder: ir.Model, n_seq: int) -> Arrays:
     }
 
 
-def _runner(model: ir.Model, folder: Path, threads: int) -> GraphRunner:
+def graph_runner(model: ir.Model, folder: Path, threads: int) -> GraphRunner:
+    """The graph as it stands, loaded from `folder` with its weights as they lie there."""
     folder.mkdir(parents=True, exist_ok=True)
     return GraphRunner(Scratch(folder).save(model), aliases=aliases_of(model.graph), threads=threads, packed=False)

@@ -5,8 +5,9 @@
 Weights are read when they are saved, one after the other, and not before: passes only note what is to become of them.
 """
 
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,20 @@ from stagewhisper.compiler.pass_manager import run_passes
 from stagewhisper.compiler.recipe import GRAPHS, Recipe
 from stagewhisper.compiler.recipe_rules import without
 from stagewhisper.compiler.report import Report
-from stagewhisper.tokenizer import Tokenizer
+from stagewhisper.compiler.sampled_inputs import (
+    SampledInputs,
+    keep_sampled_inputs,
+    sample_inputs,
+    unsampled_inputs,
+    wanted_by,
+)
+from stagewhisper.tokenizer import Tokenizer, load_tokenizer
 
 _EXPORTS = {"encoder": export_encoder, "decoder": export_decoder}
 _ALL_CORES = 0
+
+_MOST_LANGUAGES = 8
+"""Openings of sequences that are sampled; the vocabulary's first languages are those that most was trained on."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +69,37 @@ def compile_graphs(
     models = {name: export(checkpoint) for name, export in _EXPORTS.items()}
     cases = _cases(models, checkpoint, comparison) if comparison is not None else {}
     reports = {}
-    for name in GRAPHS:
-        model = models.pop(name)
-        equivalence = _equivalence(cases.pop(name), comparison, name) if comparison is not None else None
-        reports[name] = run_passes(model, recipe.steps_for(name), disabled=disabled, equivalence=equivalence)
-        if folder is not None:
-            with nullcontext() if equivalence is None else equivalence.weights_from_disk(model):
-                ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")
+    with ExitStack() as until_saved:
+        if wanted_by(step for step in recipe.steps_for("decoder") if step.name not in disabled):
+            keep_sampled_inputs(models["decoder"].graph, _sampled(models, checkpoint, folder, until_saved))
+        for name in GRAPHS:
+            model = models.pop(name)
+            equivalence = _equivalence(cases.pop(name), comparison, name) if comparison is not None else None
+            reports[name] = run_passes(model, recipe.steps_for(name), disabled=disabled, equivalence=equivalence)
+            if folder is not None:
+                with nullcontext() if equivalence is None else equivalence.weights_from_disk(model):
+                    ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")
     return reports
+
+
+def _sampled(
+    models: Mapping[str, ir.Model], checkpoint: Checkpoint, folder: Path | None, until_saved: ExitStack
+) -> SampledInputs:
+    """Inputs of the decoder's products, in a folder beside the bundle's that goes when `until_saved` ends."""
+    if folder is None:
+        return unsampled_inputs(models["decoder"], Path())
+    scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}-sampled-", dir=folder.parent)
+    tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
+    languages = list(tokenizer.languages)[:_MOST_LANGUAGES] if tokenizer.is_multilingual else [None]
+    return sample_inputs(
+        models["encoder"],
+        models["decoder"],
+        recorded_windows(checkpoint.dims),
+        dims=checkpoint.dims,
+        prompts=[tokenizer.sot_sequence(language, "transcribe", timestamps=False) for language in languages],
+        folder=Path(until_saved.enter_context(scratch)),
+        threads=_ALL_CORES,
+    )
 
 
 def _cases(

@@ -17,6 +17,8 @@ MICROSOFT = "com.microsoft"
 ALIASES = "stagewhisper.aliases"
 """Key of the note, in a graph's metadata, of the inputs and outputs that share their memory: JSON, input to output."""
 
+_SOURCES = "stagewhisper.sources"
+
 # --- look ---------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +216,15 @@ def derive_initializer(
             raise ValueError(f"{name} was announced as {tuple(shape)} and is {array.shape}")
         return ir.tensor(np.asarray(array, order="C"), dtype=dtype, name=name)
 
-    return _register(graph, ir.LazyTensor(read, dtype, ir.Shape(shape), name=name), name)
+    derived = _register(graph, ir.LazyTensor(read, dtype, ir.Shape(shape), name=name), name)
+    derived.meta[_SOURCES] = tuple(name for source in sources for name in source_names(source))
+    return derived
+
+
+def source_names(value: ir.Value) -> tuple[str, ...]:
+    """The names of the constants that a constant was derived from, through all passes; its own if from none."""
+    names: tuple[str, ...] = value.meta.get(_SOURCES, (value.name or "",))
+    return names
 
 
 def replace_value(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:

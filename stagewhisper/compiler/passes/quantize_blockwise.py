@@ -9,13 +9,19 @@
 Activations are quantised to int8 inside the product (accuracy level 4), each row and block by itself, so the sequences
 of a batch do not influence each other. Declines where the weight is no float32 constant matrix, and for what `keep`
 names. The embedding stays float32 where its rows are not whole blocks.
+
+Integers are the nearest ones, or with `rounding="calibrated"` those that change the layer's outputs least on inputs
+that the model was seen to have (`calibrated_rounding`, `sampled_inputs`): with 4 bits, the outputs of nano's layers
+were off by less than half as much.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
+from stagewhisper.compiler.calibrated_rounding import round_for_inputs
 from stagewhisper.compiler.contract import declares
 from stagewhisper.compiler.graph_tools import (
     MICROSOFT,
@@ -24,9 +30,11 @@ from stagewhisper.compiler.graph_tools import (
     new_op,
     remove_unused,
     replace_value,
+    source_names,
 )
 from stagewhisper.compiler.linear_layers import LinearLayer, linear_layers, token_rows
 from stagewhisper.compiler.quantization import Bits, BlockGrid, block_grid, pack, quantize_blocks
+from stagewhisper.compiler.sampled_inputs import SampledInputs, sampled_inputs_of
 from stagewhisper.errors import CompilerError
 
 INT8_ACTIVATIONS = 4
@@ -49,6 +57,7 @@ def quantize_blockwise(
     block_size: int = 128,
     symmetric: bool = True,
     accuracy_level: int = INT8_ACTIVATIONS,
+    rounding: Literal["nearest", "calibrated"] = "nearest",
     share_embedding: bool = True,
 ) -> int:
     """Turn products with constant weights into MatMulNBits; returns how many.
@@ -58,12 +67,19 @@ def quantize_blockwise(
     that they are stored once.
 
     Raises:
-        CompilerError: ONNX Runtime has no kernel for these bits, this block size or this accuracy level.
+        CompilerError: ONNX Runtime has no kernel for these bits, this block size or this accuracy level; or inputs to
+            round for are not known.
     """
     width = _checked(bits, block_size, accuracy_level)
+    sampled = sampled_inputs_of(graph) if rounding == "calibrated" else None
+    if rounding == "calibrated" and sampled is None:
+        raise CompilerError(
+            "rounding is 'calibrated', and no inputs were sampled for this graph: they are for a compiled model's "
+            "decoder. Choose 'nearest'."
+        )
     layers = list(linear_layers(graph, only=only, keep=keep))
     for layer in layers:
-        grid = _Grid(layer, width, block_size, symmetric=symmetric)
+        grid = _Grid(layer, width, block_size, symmetric=symmetric, sampled=sampled)
         _quantize(graph, layer, grid, accuracy_level=accuracy_level, share=share_embedding)
     return len(layers)
 
@@ -83,8 +99,21 @@ def _checked(bits: int, block_size: int, accuracy_level: int) -> Bits:
 class _Grid:
     """How one weight is quantised; scales are searched for the first time they are needed."""
 
-    def __init__(self, layer: LinearLayer, bits: Bits, block_size: int, *, symmetric: bool) -> None:
+    def __init__(
+        self, layer: LinearLayer, bits: Bits, block_size: int, *, symmetric: bool, sampled: SampledInputs | None
+    ) -> None:
+        """`sampled` holds inputs to round for; without it, integers are the nearest ones.
+
+        Raises:
+            CompilerError: there are none for this layer.
+        """
         self._layer, self.bits, self.block_size, self.symmetric = layer, bits, block_size, symmetric
+        self._sampled, (self._source, *_) = sampled, source_names(layer.weight)
+        if sampled is not None and self._source not in sampled:
+            raise CompilerError(
+                f"No inputs of {self._source!r} were sampled, so it cannot be rounded for them. Name it in `keep`, or "
+                f"choose rounding 'nearest'."
+            )
         self.n_blocks = -(-layer.n_in // block_size)
         self._found: BlockGrid | None = None
 
@@ -98,7 +127,10 @@ class _Grid:
 
     def integers(self, weight: np.ndarray) -> np.ndarray:
         """[n_out, n_blocks, bytes of a block]."""
-        return pack(quantize_blocks(self._layer.rows(weight), self._grid(weight)), self.bits)
+        rows, grid = self._layer.rows(weight), self._grid(weight)
+        if self._sampled is None:
+            return pack(quantize_blocks(rows, grid), self.bits)
+        return pack(round_for_inputs(rows, grid, self._sampled.of(self._source)), self.bits)
 
     def _grid(self, weight: np.ndarray) -> BlockGrid:
         if self._found is None:
