@@ -1,4 +1,4 @@
-"""Inputs of the decoder's products, sampled from the model itself: all products, many positions, and the real numbers."""
+"""Inputs of the decoder's products, sampled from the model itself: all products, many positions, real numbers."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def error_of(node: ir.Node, before: dict[str, np.ndarray], sampled: SampledInput
 
 
 def test_without_sampled_inputs_it_is_refused(nano: Checkpoint) -> None:
-    with pytest.raises(CompilerError, match="no inputs were sampled for this graph.*Choose 'nearest'"):
+    with pytest.raises(CompilerError, match=r"no inputs were sampled for this graph.*Choose 'nearest'"):
         quantize_blockwise(tied_model().graph, block_size=32, rounding="calibrated")
     model = tied_model()
     keep_sampled_inputs(model.graph, unsampled_inputs(export_decoder(nano), Path()))
