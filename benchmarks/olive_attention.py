@@ -18,6 +18,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,8 @@ MODEL_TYPE = "bart"
 TASK = "automatic-speech-recognition-with-past"
 """Told to optimum, which cannot tell it from a local folder."""
 LAST_LINES = 40
+PATH = re.compile(r"/[\w./-]*/([\w.-]+)")
+"""An absolute path; the group is its last part."""
 
 
 def workflow(source: Path, folder: Path, options: dict[str, Any], target: tuple[str, str]) -> dict[str, Any]:
@@ -76,8 +79,14 @@ def attempt(source: Path, folder: Path, options: dict[str, Any], target: tuple[s
     found["graphs"] = {str(path.relative_to(folder)): graph(path) for path in graphs}
     said = (line for line in lines if "use_gqa is" in line or "GroupQueryAttention" in line or "float16" in line)
     found["about attention"] = [line.split("] ")[-1] for line in said if str(folder) not in line]
-    found["last lines"] = lines[-LAST_LINES:]
+    found["last lines"] = without_places(lines, folder)[-LAST_LINES:]
     return found
+
+
+def without_places(lines: list[str], folder: Path) -> list[str]:
+    """Without the lines of tracebacks that say where, and with other paths cut to their last part."""
+    told = [line for line in lines if not line.startswith((" ", "Traceback"))]
+    return [PATH.sub(r"\1", line.replace(str(folder), "FOLDER")) for line in told]
 
 
 def graph(path: Path) -> dict[str, Any]:
@@ -92,7 +101,7 @@ def graph(path: Path) -> dict[str, Any]:
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         found["loads"] = True
     except Exception as error:  # noqa: BLE001
-        found["loads"] = f"{error}"[:500]
+        found["loads"] = PATH.sub(r"\1", f"{error}"[:500])
     return found
 
 

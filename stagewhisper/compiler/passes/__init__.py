@@ -8,6 +8,7 @@ PASSES: Registry[Callable[..., int]] = Registry(
     "pass",
     {
         # name: "stagewhisper.compiler.passes.<name>:<name>", sorted
+        "absorb_attention_scale": "stagewhisper.compiler.passes.absorb_attention_scale:absorb_attention_scale",
         "balance_layer_norm": "stagewhisper.compiler.passes.balance_layer_norm:balance_layer_norm",
         "broadcast_tile": "stagewhisper.compiler.passes.broadcast_tile:broadcast_tile",
         "convert_to_fp16": "stagewhisper.compiler.passes.convert_to_fp16:convert_to_fp16",
