@@ -15,6 +15,7 @@ its reason. OpenVINO computes in bfloat16 where the processor can, which is its 
                        process that loads the model and transcribes one window
     start              from starting that process to a loaded model, imports included, with files in the system's cache
     disk               the files that it loads
+    roofline           how far our encoder and steps are from what the machine can do (`peer_roofline.py`)
 
 A peer's Python and its form of the model are made when they are missing, in the folder `--work`. What was measured for
 a shape and a number of threads is kept there too, and is not measured again unless `--again` is given.
@@ -31,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from peer_environments import python_of
-from peer_figures import rows
+from peer_figures import EXACT, INT8, rows
 from peer_list import PEERS
 from peer_models import TRUE_SHAPES, bytes_on_disk, write_source
 from peer_process import Command
+from peer_roofline import lines, remainders
 from peer_rounds import measured
 from peer_table import table
 from report import store
@@ -51,7 +53,8 @@ def main() -> None:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 part.write_text(json.dumps(measure(shape, threads, arguments), indent=1) + "\n", encoding="utf-8")
             print(f"\n{shape}, {threads} {'thread' if threads == 1 else 'threads'}")
-            print(table(json.loads(part.read_text(encoding="utf-8"))["rows"]), flush=True)
+            found = json.loads(part.read_text(encoding="utf-8"))
+            print("\n".join([table(found["rows"]), *lines(found["roofline"])]), flush=True)
     store("compiled_peers", {"parts": everything_measured(arguments.work / "results")})
 
 
@@ -100,6 +103,7 @@ def measure(shape: str, threads: int, arguments: argparse.Namespace) -> dict[str
 
     load = os.getloadavg()[0]
     records = measured(commands, cases=arguments.cases, n_rounds=arguments.rounds, say=say)
+    ours = {name: remainders(commands[name].model, threads=threads) for name in (EXACT, INT8) if name in commands}
     return {
         "shape": shape,
         "threads": threads,
@@ -109,6 +113,7 @@ def measure(shape: str, threads: int, arguments: argparse.Namespace) -> dict[str
         "took": time.time() - started,
         "versions": {name: record.starts[0]["versions"] for name, record in records.items() if record.starts},
         "rows": rows(records, sizes),
+        "roofline": ours,
     }
 
 
