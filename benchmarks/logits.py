@@ -26,7 +26,7 @@ SHAPES = {
     "base": ModelDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6),
     "large-v3-like": ModelDimensions(128, 1500, 1280, 20, 2, 51866, 448, 1280, 20, 2),
 }
-ENGINES = ("reference", "onnxruntime")
+ENGINES = ("reference", "onnxruntime", "pytorch", "jax")
 ALLOWED = 1e-3
 
 

@@ -1,6 +1,8 @@
 """What int8 and int4 cost in words: the evaluation sets through the same model in every precision.
 
     python benchmarks/precisions.py --sets WORK/evaluation [--model nano] [--precisions fp32 int8 int4]
+    python benchmarks/precisions.py --sets WORK/evaluation --decoding greedy --store half_precision \
+                                    --precisions fp32 pytorch:bf16 pytorch:fp16 jax:bf16 jax:fp16
 
 Greedily and without fallback to higher temperatures, so that every difference is the precision's, and with five beams,
 as the command line does it by default. All sets that are speech in a known language, told to the model. Word errors are
@@ -34,7 +36,8 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, required=True, help="folder of data sets")
     parser.add_argument("--only", nargs="+", default=list(SETS), help="names of sets")
     parser.add_argument("--model", default="nano", help="name or folder of a checkpoint")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8", "int4"])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8", "int4"], metavar="[ENGINE:]PRECISION")
+    parser.add_argument("--store", default="precisions", help="name of the results file")
     parser.add_argument("--decoding", nargs="+", choices=DECODING, default=list(DECODING))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=int, help="only the first clips of each set; stores nothing")
@@ -47,7 +50,7 @@ def main() -> None:
         found[decoding] = in_all_precisions(arguments, datasets, DECODING[decoding])
         show(decoding, found[decoding])
     if arguments.limit is None and arguments.only == list(SETS):
-        report.store("precisions", found)
+        report.store(arguments.store, found)
 
 
 def in_all_precisions(
@@ -56,11 +59,14 @@ def in_all_precisions(
     """The figures of each precision; the first is the one that the others are compared with."""
     rows: dict[str, Any] = {}
     reference: Evaluation | None = None
-    for precision in arguments.precisions:
-        model = stagewhisper.load(arguments.model, precision=precision, threads=arguments.threads)
+    for named in arguments.precisions:
+        engine, _, precision = named.rpartition(":")
+        model = stagewhisper.load(
+            arguments.model, engine=engine or None, precision=precision, threads=arguments.threads
+        )
         found = evaluate(model, datasets, normalizer="basic", force_language=True, **options)
         reference = reference or found
-        rows[precision] = row(found, reference)
+        rows[named] = row(found, reference)
     return rows
 
 
@@ -106,7 +112,7 @@ def show(decoding: str, rows: dict[str, Any]) -> None:
         low, high = one["interval"]
         of_sets = "  ".join(f"{name} {100 * figures['wer']:.2f}" for name, figures in one["sets"].items())
         difference = f"{100 * one['difference']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-        print(f"{precision:6} {100 * one['wer']:6.2f} {difference:24} {one['qoi']['percent']:6.2f}   {of_sets}")
+        print(f"{precision:13} {100 * one['wer']:6.2f} {difference:24} {one['qoi']['percent']:6.2f}   {of_sets}")
 
 
 if __name__ == "__main__":
