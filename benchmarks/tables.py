@@ -9,10 +9,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import speed_results
 from nano_results import card_lines, readme_lines
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+SPEED = HERE.parent / "docs" / "speed.md"
 MODEL_CARD = HERE.parent / "stagewhisper" / "assets" / "nano" / "README.md"
 BEGIN, END = "<!-- results: written by benchmarks/tables.py -->\n", "<!-- end of results -->"
 WAYS = {"greedy": "greedy", "beam": "beam search, 5 beams²", "fallback": "command-line defaults, with fallback¹"}
@@ -108,6 +110,20 @@ def peers() -> list[str]:
     return [*lines, ""]
 
 
+def compiled_speed() -> list[str]:
+    """The document about speed: every result that is stored, under a heading of its own."""
+    sections = {
+        "compiled_peers": ("Every program, every form", speed_results.peer_tables),
+        "precisions": ("What precisions cost in words", speed_results.precision_table),
+        "decoder_step": ("What each pass is worth", speed_results.step_tables),
+    }
+    lines = []
+    for name, (title, tables) in sections.items():
+        if is_stored(name):
+            lines += [f"## {title}", "", f"`benchmarks/{name}.py`", "", *tables(figures(name))]
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
@@ -126,9 +142,12 @@ def main() -> None:
 def documents() -> dict[Path, list[str]]:
     """What stands between the marks of each document."""
     nano = [figures(name) if is_stored(name) else None for name in ("nano", "nano_strangers")]
+    fast = [figures(name) if is_stored(name) else None for name in ("compiled_peers", "precisions")]
     same_text = peers() if is_stored("nano_peers") else []
+    in_short = speed_results.readme_lines(*fast)
     return {
-        README: [*agreement(), *speed(), *robustness(), *readme_lines(*nano)],
+        README: [*agreement(), *speed(), *in_short, *robustness(), *readme_lines(*nano)],
+        SPEED: compiled_speed(),
         MODEL_CARD: [*card_lines(*nano), *same_text],
     }
 
