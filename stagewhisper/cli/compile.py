@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from stagewhisper.compiler.report import Report
 
 AUTO = "auto"
+
+DEFAULT_PRECISION = "int8"
+"""Whoever compiles wants speed; `transcribe` is exact unless it is told otherwise (docs/decisions/0005)."""
 
 _NOTES = """\
 Recipes are YAML or JSON files; docs/recipes.md tells what stands in them. The shipped ones are exact
@@ -69,12 +73,12 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     if arguments.json:
         print_text(json.dumps({"bundle": str(report.bundle.path), **json.loads(report.to_json())}, indent=1))
     else:
-        print_text("\n".join(_lines(report)))
+        print_text("\n".join([*_lines(report), _use(report, arguments)]))
     return 0
 
 
 def _add_recipe_options(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--recipe", metavar="NAME|FILE", help="exact, gpu-fp16, int8, small, or a file (default: exact)")
+    group.add_argument("--recipe", metavar="NAME|FILE", help="exact, gpu-fp16, int8, small, or a file (default: int8)")
     group.add_argument("--precision", choices=PRECISIONS, help="the shipped recipe for this precision; auto: measured")
     group.add_argument(
         "--disable-pass",
@@ -115,7 +119,7 @@ def _recipe(arguments: argparse.Namespace) -> "Recipe":
         if arguments.recipe is not None:
             raise OptionError("--precision auto makes a recipe of its own: leave out --recipe.")
         precision = "int8"  # what is measured are forms of this one
-    recipe = load_recipe(arguments.recipe or RECIPE_OF_PRECISION[precision or "fp32"])
+    recipe = load_recipe(arguments.recipe or RECIPE_OF_PRECISION[precision or DEFAULT_PRECISION])
     if precision not in (None, recipe.precision):
         raise OptionError(
             f"--precision asks for {precision}, and the recipe {recipe.file} makes {recipe.precision}: "
@@ -192,6 +196,16 @@ def _lines(report: "CompiledReport") -> list[str]:
         f"{_headline(report.recipe)}; {checked[report.check]}; {report.seconds:.1f} s",
         f"{report.bundle.path}: {sizes}",
     ]
+
+
+def _use(report: "CompiledReport", arguments: argparse.Namespace) -> str:
+    """How to transcribe with what was compiled."""
+    if arguments.output is not None or arguments.recipe is not None or arguments.disable_pass:
+        return f"Use it with: stagewhisper transcribe FILE --model {shlex.quote(str(report.bundle.path))}"
+    options = ["--model", arguments.model, "--precision", arguments.precision or DEFAULT_PRECISION]
+    if arguments.model_dir is not None:
+        options += ["--model-dir", arguments.model_dir]
+    return f"Use it with: stagewhisper transcribe FILE {shlex.join(map(str, options))}"
 
 
 def _tables(reports: "dict[str, Report] | Any") -> list[str]:

@@ -41,15 +41,16 @@ def rows_of(lines: list[str], graph: str) -> list[list[str]]:
 
 
 def test_a_bundle_is_made_and_each_pass_has_a_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compile", str(checkpoint), "-o", "out"]) == 0
+    assert main(["compile", str(checkpoint), "--precision", "fp32", "-o", "out"]) == 0
     lines = capsys.readouterr().out.splitlines()
     exact = load_recipe("exact")
     for graph in ("encoder", "decoder"):
         header, *rows = rows_of(lines, f"whisper_{graph}")
         assert header[1:] == ["rewrites", "operators", "weights,", "MB", "largest", "difference"]
         assert [row[0] for row in rows] == [step.name for step in exact.steps_for(graph)]
-    assert lines[-2].startswith("recipe exact: fp32 for cpu; compared at the end; ")
-    assert lines[-1].startswith("out: encoder ")
+    assert lines[-3].startswith("recipe exact: fp32 for cpu; compared at the end; ")
+    assert lines[-2].startswith("out: encoder ")
+    assert lines[-1] == "Use it with: stagewhisper transcribe FILE --model out"
     assert read_bundle(Path("out")).precision == "fp32"
 
 
@@ -59,7 +60,10 @@ def test_without_a_place_the_bundle_goes_where_transcribe_finds_it(
     assert main(["compile", str(checkpoint), *QUICK]) == 0
     first = capsys.readouterr().out
     (bundle,) = Path("cache", "bundles").iterdir()
-    assert first.splitlines()[-1].startswith(f"{bundle.absolute()}: ")
+    place, use = first.splitlines()[-2:]
+    assert place.startswith(f"{bundle.absolute()}: ")
+    assert use == f"Use it with: stagewhisper transcribe FILE --model {checkpoint} --precision int8"
+    assert read_bundle(bundle).precision == "int8", "the default of whoever compiles"
     made = bundle.stat().st_ino
     assert main(["compile", str(checkpoint), *QUICK]) == 0
     assert capsys.readouterr().out == first, "it was there already, and tells what happened then"
@@ -108,7 +112,8 @@ def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.C
 def test_a_bundle_and_an_empty_folder_make_room(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     assert main(["compile", str(checkpoint), "-o", "out", *QUICK]) == 0
-    assert main(["compile", str(checkpoint), "-o", "out", *QUICK, "--disable-pass", "broadcast_tile"]) == 0
+    exact = ["--precision", "fp32", "--disable-pass", "broadcast_tile"]
+    assert main(["compile", str(checkpoint), "-o", "out", *QUICK, *exact]) == 0
     assert is_bundle(Path("out"))
     assert "switched off: broadcast_tile" in capsys.readouterr().out
     assert "is compiled already" in failure(capsys, "out")
@@ -121,7 +126,7 @@ def test_a_recipe_may_name_the_model(checkpoint: Path, capsys: pytest.CaptureFix
         "broadcast_tile"
     ]
     assert read_bundle(Path("out")).recipe == "mine"
-    assert "No model was named, and the recipe exact.yaml names none" in failure(capsys)
+    assert "No model was named, and the recipe int8.yaml names none" in failure(capsys)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,10 @@ def test_a_recipe_may_name_the_model(checkpoint: Path, capsys: pytest.CaptureFix
             "--precision asks for int8, and the recipe small.yaml makes int4",
         ),
         (["--disable-pass", "nothing"], "No pass named 'nothing' to switch off. Known: "),
-        (["--disable-pass", "quantize_dynamic"], "The recipe 'exact' has no pass 'quantize_dynamic' to switch off"),
+        (
+            ["--disable-pass", "absorb_attention_scale"],
+            "The recipe 'int8' has no pass 'absorb_attention_scale' to switch off",
+        ),
         (
             ["--precision", "int8", "--disable-pass", "broadcast_tile"],
             "quantize_cross_kv needs broadcast_tile before it",
@@ -163,7 +171,7 @@ def test_auto_prints_what_was_measured_and_measures_once(
     assert main([*arguments, "-o", "out"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("vocabulary: ") and " ms (not " in line for line in lines) == 1
-    assert lines[-2].startswith("recipe auto: int8 for cpu; ")
+    assert lines[-3].startswith("recipe auto: int8 for cpu; ")
     assert read_bundle(Path("out")).recipe == "auto"
     monkeypatch.setattr(fastest_measure, "measured", None)
     assert main([*arguments, "--dry-run"]) == 0
