@@ -56,6 +56,7 @@ PASSES_FOR_FOREIGN = (
     PassStep("fuse_attention", {"cross_attention": True}),
     PassStep("pack_qkv"),
     PassStep("fuse_slice_concat"),
+    PassStep("absorb_attention_scale"),
     PassStep("eliminate_transposes"),
     PassStep("eliminate_common_subexpressions"),
     PassStep("remove_dead_nodes"),

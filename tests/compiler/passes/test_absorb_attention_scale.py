@@ -9,9 +9,12 @@ from stagewhisper.compiler.export import export_decoder
 from stagewhisper.compiler.graph_tools import attribute_of, nodes_of
 from stagewhisper.compiler.passes.absorb_attention_scale import absorb_attention_scale
 from stagewhisper.compiler.passes.broadcast_tile import broadcast_tile
+from stagewhisper.compiler.passes.fuse_attention import fuse_attention
 from stagewhisper.compiler.passes.fuse_cross_attention import fuse_cross_attention
+from stagewhisper.compiler.passes.normalise_export import normalise_export
 from stagewhisper.compiler.passes.quantize_dynamic import quantize_dynamic
 from stagewhisper.hub.known import embedded_path
+from tests.compiler.foreign_graphs import foreign_graph
 from tests.compiler.graphs import SmallGraph
 from tests.compiler.passes.rewriting import CLOSE, rewritten
 
@@ -102,3 +105,17 @@ def test_every_layer_of_a_decoder_is_found() -> None:
     fuse_cross_attention(model.graph)
     assert absorb_attention_scale(model.graph) == checkpoint.dims.n_text_layer
     assert absorb_attention_scale(model.graph) == 0
+
+
+@pytest.mark.parametrize("name", ["openai-dynamo/decoder", "transformers-torchscript/decoder_with_past"])
+def test_decoders_that_others_exported_are_found(name: str) -> None:
+    export = foreign_graph(name)
+
+    def build() -> ir.Model:
+        model = export.model()
+        normalise_export(model.graph)
+        fuse_attention(model.graph, cross_attention=True)
+        return model
+
+    count, _ = rewritten(absorb_attention_scale, build, export.inputs(), close=CLOSE)
+    assert count >= export.dims.n_text_layer
