@@ -88,7 +88,7 @@ class OnnxRuntimeEngine:
         """The encoder's output for whole windows."""
         check_part("onnxruntime", self._part, needed="encoder")
         found = self._encoder.side("audio_features").run(mel)
-        return np.asarray(found[AUDIO_FEATURES].numpy(), np.float32)
+        return np.array(found[AUDIO_FEATURES].numpy(), np.float32)  # a copy: ONNX Runtime's memory goes with `found`
 
     def project(self, audio: AudioFeatures) -> Features:
         """Cross-attention keys and values, from the encoder's output."""
