@@ -47,5 +47,5 @@ def about_engine(loading: Mapping[str, Any]) -> dict[str, Any]:
         "device": loading["device"] or "cpu",
         "precision": loading["precision"] or "fp32",
         "threads": loading["threads"],
-        **{name: loading[name] for name in encoder if loading[name] is not None},
+        **{name: loading[name] for name in encoder if loading.get(name) is not None},
     }
