@@ -12,6 +12,9 @@ Mel = Float32[np.ndarray, "n_mels n_frames"]
 MelBatch = Float32[np.ndarray, "batch n_mels n_frames"]
 """Several windows of equal length."""
 
+AudioFeatures = Float32[np.ndarray, "batch n_audio_ctx n_audio_state"]
+"""The encoder's output for several windows, n_audio_ctx frames of 20 ms each."""
+
 Tokens = Int64[np.ndarray, "n_seq n_new"]
 """Token ids, one row per sequence that is being decoded."""
 

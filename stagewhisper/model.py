@@ -9,7 +9,7 @@ from stagewhisper.audio import SAMPLE_RATE, AudioSource, load_audio
 from stagewhisper.bundle import Bundle, is_bundle, read_bundle
 from stagewhisper.checkpoint import ModelDims, load_checkpoint
 from stagewhisper.decoding import check_options, detect_language, most_probable
-from stagewhisper.engines import ENGINES, AnyEngine
+from stagewhisper.engines import ENGINES, AnyEngine, EngineChoice, Part, PlacedEngine
 from stagewhisper.errors import EngineError, ModelError, OptionError
 from stagewhisper.hub import find_model
 from stagewhisper.mel import N_FRAMES, MelSpectrogram
@@ -37,6 +37,9 @@ def load(
     offline: bool = False,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
+    encoder_engine: str | None = None,
+    encoder_device: str | None = None,
+    encoder_precision: str | None = None,
 ) -> "Model":
     """The model, ready to transcribe; fetched and compiled on first use.
 
@@ -55,6 +58,9 @@ def load(
         offline: never ask the network; the model must be here already.
         revision: commit or branch of the model's repository.
         cache_dir: folder for fetched and compiled models, instead of the user's Hugging Face cache and our own.
+        encoder_engine: an engine for the encoder; `engine` then runs the decoder alone.
+        encoder_device: where the encoder runs; None is `device` on the decoder's engine, and another engine's choice.
+        encoder_precision: what it computes in; None is `precision` on the decoder's engine, and another's choice.
 
     Raises:
         HubError: there is no such model, or it is not here and cannot be fetched.
@@ -65,43 +71,75 @@ def load(
         OptionError: there is no such engine, or `model` is neither text nor a path.
         CompilerError: the model cannot be compiled in that precision.
     """
-    if precision not in (None, *PRECISIONS, "bf16"):
-        raise EngineError(f"No precision named {precision!r}. Known: {', '.join(PRECISIONS)}, bf16.")
     if not isinstance(model, str | Path):
         raise OptionError(f"model is {model!r}; give a name or a path.")
-    engine_class = ENGINES.get(engine or DEFAULT_ENGINE)
+    decoder = EngineChoice(engine or DEFAULT_ENGINE, device, precision)
+    encoder = decoder.for_encoder(encoder_engine, device=encoder_device, precision=encoder_precision)
+    for choice in (decoder, encoder):
+        _check_choice(choice, is_alone=encoder == decoder)
     cache = None if cache_dir is None else Path(cache_dir)
     path = Path(model)
     if not is_bundle(path):
         path = find_model(model, revision=revision, offline=offline, cache_dir=cache)
-    if engine_class.reads == "bundle":
-        if precision == "bf16":
-            raise EngineError(
-                f"No bundle is compiled in bf16. Choose {', '.join(PRECISIONS)}, or the engine 'jax' or 'pytorch'."
-            )
-        if precision == "fp16":
-            _refuse_gpu(precision, device=device)  # before it is compiled
-        bundle = open_bundle(path, precision=precision, cache_dir=cache)
-        if bundle.target == "gpu":
-            _refuse_gpu(f"{path} is compiled in {bundle.precision}, which", device=device)
-        return Model(
-            engine_class(bundle, device=device, threads=threads),
-            load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer),
+    if encoder == decoder:
+        return Model(*_opened(decoder, path, threads=threads, cache_dir=cache))
+    first, _ = _opened(encoder, path, threads=threads, cache_dir=cache, part="encoder")
+    second, tokenizer = _opened(decoder, path, threads=threads, cache_dir=cache, part="decoder")
+    return Model(PlacedEngine(encoder=first, decoder=second), tokenizer)
+
+
+def _check_choice(choice: EngineChoice, *, is_alone: bool) -> None:
+    """Raise for what is known to be wrong before a model is looked for."""
+    if choice.precision not in (None, *PRECISIONS, "bf16"):
+        raise EngineError(f"No precision named {choice.precision!r}. Known: {', '.join(PRECISIONS)}, bf16.")
+    engine_class = ENGINES.get(choice.engine)
+    if not is_alone and not getattr(engine_class, "has_parts", False):
+        raise EngineError(
+            f"The engine {choice.engine!r} runs whole models only. Choose another, or leave the encoder's options out."
         )
+
+
+def _opened(
+    choice: EngineChoice, path: Path, *, threads: int | None, cache_dir: Path | None, part: Part = "whole"
+) -> tuple[Any, Tokenizer]:
+    """The engine for one part of the model at `path`, and the model's vocabulary."""
+    engine_class, precision = ENGINES.get(choice.engine), choice.precision
+    options: dict[str, Any] = {"device": choice.device, "threads": threads}
+    if part != "whole":
+        options["part"] = part
+    if engine_class.reads == "bundle":
+        bundle = _bundle_for(choice, path, cache_dir=cache_dir)
+        return engine_class(bundle, **options), load_tokenizer(bundle.dims.n_vocab, bundle.tokenizer)
     if is_bundle(path):
-        raise EngineError(f"{path} is compiled for ONNX Runtime. Give this engine the checkpoint it was made from.")
+        raise EngineError(
+            f"{path} is compiled for ONNX Runtime. Give the engine {choice.engine!r} the checkpoint it was made from."
+        )
     precisions: tuple[str, ...] = getattr(engine_class, "precisions", ("fp32",))
     if precision not in (None, *precisions):
         raise EngineError(
-            f"The engine {engine!r} computes in {', '.join(precisions)} only, not in {precision}. "
+            f"The engine {choice.engine!r} computes in {', '.join(precisions)} only, not in {precision}. "
             f"Leave the precision out."
         )
-    choice: dict[str, Any] = {"precision": precision} if len(precisions) > 1 else {}
+    if len(precisions) > 1:
+        options["precision"] = precision
     if getattr(engine_class, "keeps_programs", False):
-        choice["cache_dir"] = _programs_folder(cache)
+        options["cache_dir"] = _programs_folder(cache_dir)
     checkpoint = load_checkpoint(path)
-    tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
-    return Model(engine_class(checkpoint, device=device, threads=threads, **choice), tokenizer)
+    return engine_class(checkpoint, **options), load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
+
+
+def _bundle_for(choice: EngineChoice, path: Path, *, cache_dir: Path | None) -> Bundle:
+    """The bundle that an engine runs, if it can."""
+    if choice.precision == "bf16":
+        raise EngineError(
+            f"No bundle is compiled in bf16. Choose {', '.join(PRECISIONS)}, or the engine 'jax' or 'pytorch'."
+        )
+    if choice.precision == "fp16":
+        _refuse_gpu("fp16", device=choice.device)  # before it is compiled
+    bundle = open_bundle(path, precision=choice.precision, cache_dir=cache_dir)
+    if bundle.target == "gpu":
+        _refuse_gpu(f"{path} is compiled in {bundle.precision}, which", device=choice.device)
+    return bundle
 
 
 def _programs_folder(cache_dir: Path | None) -> Path:

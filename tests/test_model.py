@@ -227,7 +227,7 @@ def test_a_bundle_is_loaded_by_its_folder(checkpoint_path: Path, cache_dir: Path
 
 def test_a_bundle_is_refused_by_an_engine_that_reads_checkpoints(checkpoint_path: Path, cache_dir: Path) -> None:
     bundle = compiled(load_checkpoint(checkpoint_path), cache_dir=cache_dir)
-    with pytest.raises(EngineError, match=r"compiled for ONNX Runtime.*Give this engine the checkpoint"):
+    with pytest.raises(EngineError, match=r"compiled for ONNX Runtime.*Give the engine 'reference' the checkpoint"):
         stagewhisper.load(bundle.path, engine="reference")
 
 

@@ -35,12 +35,17 @@ def shown_name(name: str) -> str:
 
 
 def about_engine(loading: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs the model, the defaults by name; `threads` is None where the engine chooses."""
+    """What runs the model, the defaults by name; `threads` is None where the engine chooses.
+
+    What was asked for the encoder alone is told only where something was.
+    """
     from stagewhisper.model import DEFAULT_ENGINE
 
+    encoder = ("encoder_engine", "encoder_device", "encoder_precision")
     return {
         "engine": loading["engine"] or DEFAULT_ENGINE,
         "device": loading["device"] or "cpu",
         "precision": loading["precision"] or "fp32",
         "threads": loading["threads"],
+        **{name: loading[name] for name in encoder if loading.get(name) is not None},
     }

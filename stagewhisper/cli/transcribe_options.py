@@ -76,6 +76,7 @@ def add_model_options(group: argparse._ActionsContainer) -> None:
         help="fp32 is exact; int8 and int4 are faster or smaller, and change some words; fp16 and bf16, also called "
         "float16 and bfloat16, are for GPUs (default: fp32, and fp16 on CUDA devices)",
     )
+    _add_encoder_options(group)
     add_switch(
         group,
         "--fp16",
@@ -87,6 +88,27 @@ def add_model_options(group: argparse._ActionsContainer) -> None:
         default=0,
         metavar="N",
         help="cores to use; 0 is all physical ones (default: 0)",
+    )
+
+
+def _add_encoder_options(group: argparse._ActionsContainer) -> None:
+    """What is given of these holds for the encoder, and `--engine` and its like for the decoder alone."""
+    group.add_argument(
+        "--encoder-engine",
+        metavar="NAME",
+        help="what runs the encoder, if that shall be another engine than the decoder's (default: --engine)",
+    )
+    group.add_argument(
+        "--encoder-device",
+        metavar="NAME",
+        help="where the encoder runs (default: --device, or the choice of an engine of its own)",
+    )
+    group.add_argument(
+        "--encoder-precision",
+        "--encoder-dtype",
+        type=precision,
+        metavar="NAME",
+        help="the encoder's precision (default: --precision, or the choice of an engine of its own)",
     )
 
 

@@ -79,8 +79,11 @@ def load_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "engine": arguments.engine,
         "device": arguments.device,
-        "precision": _precision(arguments.precision, fp16=arguments.fp16),
+        "precision": _precision(arguments.precision, fp16=arguments.fp16, option="--precision"),
         "threads": _threads(arguments.threads),
+        "encoder_engine": arguments.encoder_engine,
+        "encoder_device": arguments.encoder_device,
+        "encoder_precision": _encoder_precision(arguments),
         **hub_options(arguments),
     }
 
@@ -109,11 +112,18 @@ def _refuse_words(arguments: argparse.Namespace) -> None:
             )
 
 
-def _precision(precision: str | None, *, fp16: bool | None) -> str | None:
+def _encoder_precision(arguments: argparse.Namespace) -> str | None:
+    """None leaves it to an engine of the encoder's own, or takes the decoder's."""
+    if arguments.encoder_engine is None and arguments.encoder_precision is None:
+        return None
+    return _precision(arguments.encoder_precision, fp16=arguments.fp16, option="--encoder-precision")
+
+
+def _precision(precision: str | None, *, fp16: bool | None, option: str) -> str | None:
     if fp16 is not False:
         return precision
     if precision not in (None, "fp32"):
-        raise OptionError(f"--fp16 False asks for fp32 and --precision for {precision}: leave one of them out.")
+        raise OptionError(f"--fp16 False asks for fp32 and {option} for {precision}: leave one of them out.")
     return "fp32"
 
 

@@ -2,6 +2,8 @@
 
 from stagewhisper.engines.base import AnyEngine, DecoderOutput, Engine, EngineFactory
 from stagewhisper.engines.generation import Generates, Generation, GenerationRules, TimestampRules
+from stagewhisper.engines.parts import Part, SplitEngine
+from stagewhisper.engines.placed import EngineChoice, PlacedEngine
 from stagewhisper.registry import Registry
 
 ENGINES: Registry[EngineFactory] = Registry(
@@ -21,9 +23,13 @@ __all__ = [
     "AnyEngine",
     "DecoderOutput",
     "Engine",
+    "EngineChoice",
     "EngineFactory",
     "Generates",
     "Generation",
     "GenerationRules",
+    "Part",
+    "PlacedEngine",
+    "SplitEngine",
     "TimestampRules",
 ]

@@ -72,7 +72,8 @@ class EngineFactory(Protocol):
 
     One that computes a checkpoint in several precisions names them in `precisions`, and takes `precision` beside the
     other arguments; None leaves the choice to it. One that compiles while it runs says so by `keeps_programs`, and
-    takes `cache_dir`, a folder where later processes find what was compiled.
+    takes `cache_dir`, a folder where later processes find what was compiled. One that can hold one side of the model
+    alone says so by `has_parts`, and takes `part`.
     """
 
     reads: Source

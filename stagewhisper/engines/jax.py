@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stagewhisper.arrays import MelBatch, PositionLogits, Tokens
+from stagewhisper.arrays import AudioFeatures, MelBatch, PositionLogits, Tokens
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
@@ -24,6 +24,7 @@ from stagewhisper.engines.jax_model import CACHE_AXES, Arithmetic, KeysAndValues
 from stagewhisper.engines.jax_placement import check_divisible, placement
 from stagewhisper.engines.jax_programs import Programs, keep_compiled
 from stagewhisper.engines.jax_weights import NamedWeights, load_weights
+from stagewhisper.engines.parts import Part, check_part
 from stagewhisper.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class JaxEngine:
     reads: ClassVar[Source] = "checkpoint"
     precisions: ClassVar[tuple[str, ...]] = tuple(_TYPES)
     keeps_programs: ClassVar[bool] = True
+    has_parts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class JaxEngine:
         threads: int | None = None,
         precision: str | None = None,
         cache_dir: Path | None = None,
+        part: Part = "whole",
     ) -> None:
         """`device` is as `placement` has it: "cpu", "gpu", "tpu", "gpu:1", or a mesh such as "tpu:4x2".
 
@@ -86,6 +89,7 @@ class JaxEngine:
             threads: cannot be set from here, which a warning in the log tells.
             precision: "fp32", "fp16" or "bf16"; None is fp16 on GPUs, bf16 on TPUs, and fp32 on the processor.
             cache_dir: where compiled programs are kept for later processes; None keeps none, unless JAX was told where.
+            part: "encoder" or "decoder" holds that side of the model alone.
 
         Raises:
             EngineError: there is no such device, the model cannot be shared among so many, no such precision, or the
@@ -106,7 +110,8 @@ class JaxEngine:
             keep_compiled(cache_dir)
         flash = where.platform == "gpu" and precision != "fp32" and _cudnn_attends(_TYPES[precision])
         self._how = Arithmetic(checkpoint.dims, jnp.dtype(_TYPES[precision]), where, flash=flash)
-        self._weights = load_weights(checkpoint, self._how.dtype, where)
+        self._part = part
+        self._weights = load_weights(checkpoint, self._how.dtype, where, part=part)
         self._programs = Programs(self._how)
 
     @property
@@ -121,10 +126,22 @@ class JaxEngine:
 
     def encode(self, mel: MelBatch) -> Features:
         """Cross-attention keys and values of whole windows."""
-        n_more = -len(mel) % self._how.placement.n_data
-        padded = np.pad(np.asarray(mel), ((0, n_more), (0, 0), (0, 0)))
-        on_device = self._how.placement.put(padded, "batch", "channels", "length")
-        return Features(self._programs.encode(self._weights["encoder"], on_device), len(mel))
+        check_part("jax", self._part, needed="encoder")
+        check_part("jax", self._part, needed="decoder")
+        on_device = self._put(mel, "channels", "length")
+        return Features(self._programs.encode(self._weights["encoder"], self._weights["cross"], on_device), len(mel))
+
+    def audio_features(self, mel: MelBatch) -> AudioFeatures:
+        """The encoder's output for whole windows, brought to the host."""
+        check_part("jax", self._part, needed="encoder")
+        audio = self._programs.audio_features(self._weights["encoder"], self._put(mel, "channels", "length"))
+        return np.asarray(audio)[: len(mel)]
+
+    def project(self, audio: AudioFeatures) -> Features:
+        """Cross-attention keys and values, from the encoder's output."""
+        check_part("jax", self._part, needed="decoder")
+        on_device = self._put(audio, "length", "embed")
+        return Features(self._programs.project(self._weights["cross"], on_device), len(audio))
 
     def start(self, features: Features) -> Cache:
         """An empty cache with one sequence for each window."""
@@ -183,6 +200,12 @@ class JaxEngine:
         # Without draws the sequences of a window are all the same, and it is decoded once.
         rows = np.arange(n_audio * rules.n_group) // (1 if rules.temperature > 0 else rules.n_group)
         return _fetched(opening, state, n_audio=n_audio, rows=rows)
+
+    def _put(self, windows: np.ndarray, *axes: str) -> jax.Array:
+        """Windows on the devices, filled up with empty ones to a number that these can share."""
+        n_more = -len(windows) % self._how.placement.n_data
+        padded = np.pad(np.asarray(windows), ((0, n_more), (0, 0), (0, 0)))
+        return self._how.placement.put(padded, "batch", *axes)
 
     def _empty(self, n_seq: int) -> KeysAndValues:
         """Buffers of their own for every layer: what is given up to a program must not be given up twice."""

@@ -47,8 +47,17 @@ class Arithmetic:
         return padded_vocab(self.dims, self.placement)
 
 
-def encode(how: Arithmetic, weights: Weights, mel: Float32[Array, "batch n_mels n_frames"]) -> KeysAndValues:
+def encode(
+    how: Arithmetic, weights: Weights, cross: list[Weights], mel: Float32[Array, "batch n_mels n_frames"]
+) -> KeysAndValues:
     """Keys and values of every decoder layer's cross-attention: all that the decoder needs of the audio."""
+    return project(how, cross, audio_features(how, weights, mel))
+
+
+def audio_features(
+    how: Arithmetic, weights: Weights, mel: Float32[Array, "batch n_mels n_frames"]
+) -> Float[Array, "batch n n_state"]:
+    """The encoder's output."""
     x = how.placement.constrain(mel.astype(how.dtype).transpose(0, 2, 1), "batch", "length", "channels")
     x = gelu(_conv(how, x, weights["conv1"], stride=1))
     x = gelu(_conv(how, x, weights["conv2"], stride=2)) + weights["positions"]
@@ -57,8 +66,13 @@ def encode(how: Arithmetic, weights: Weights, mel: Float32[Array, "batch n_mels 
         return how.placement.constrain(_audio_block(how, x, block), "batch", "length", "embed"), None
 
     x, _ = jax.lax.scan(layer, x, weights["blocks"])
-    audio = layer_norm(x, weights["ln_post"])
-    return tuple(_cross_keys_and_values(how, audio, projection) for projection in weights["cross"])
+    return layer_norm(x, weights["ln_post"])
+
+
+def project(how: Arithmetic, cross: list[Weights], audio: Float[Array, "batch n n_state"]) -> KeysAndValues:
+    """What every decoder layer attends to, from the encoder's output."""
+    audio = how.placement.constrain(audio.astype(how.dtype), "batch", "length", "embed")
+    return tuple(_cross_keys_and_values(how, audio, layer) for layer in cross)
 
 
 def empty_cache(how: Arithmetic, n_seq: int) -> KeysAndValues:

@@ -11,7 +11,16 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from stagewhisper.engines.jax_generation import generate, go_on
-from stagewhisper.engines.jax_model import CACHE_AXES, Arithmetic, KeysAndValues, decode, encode, logits_of
+from stagewhisper.engines.jax_model import (
+    CACHE_AXES,
+    Arithmetic,
+    KeysAndValues,
+    audio_features,
+    decode,
+    encode,
+    logits_of,
+    project,
+)
 from stagewhisper.engines.jax_weights import Weights
 
 
@@ -23,6 +32,8 @@ class Programs:
         """How often each has been compiled, by its name."""
         self._counting = threading.Lock()
         self.encode = self._program("encode", partial(encode, how))
+        self.audio_features = self._program("audio_features", partial(_audio_features, how))
+        self.project = self._program("project", partial(project, how))
         self.decode = self._program("decode", partial(_decode_logits, how), donated=2)
         self.reorder = self._program("reorder", partial(_reorder, how))
         self.generate = self._program("generate", partial(generate, how))
@@ -51,6 +62,11 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     compilation_cache.reset_cache()  # whoever has compiled before made it decide that there is no folder
+
+
+def _audio_features(how: Arithmetic, weights: Weights, mel: jax.Array) -> jax.Array:
+    """The encoder's output, in float32 for whoever goes on with it."""
+    return audio_features(how, weights, mel).astype(jax.numpy.float32)
 
 
 def _decode_logits(

@@ -16,6 +16,7 @@ import numpy as np
 
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.jax_placement import Placement
+from stagewhisper.engines.parts import Part
 
 Weights = dict[str, Any]
 """Arrays by name, in dictionaries and lists."""
@@ -44,9 +45,15 @@ def padded_vocab(dims: ModelDims, placement: Placement) -> int:
     return -(-dims.n_vocab // multiple) * multiple
 
 
-def load_weights(source: NamedWeights, dtype: jnp.dtype, placement: Placement) -> Weights:
-    """All weights on the devices, in `dtype`; those of layer norms stay float32, as the norms are computed in it."""
-    return _Loader(source, dtype, placement).load()
+def load_weights(source: NamedWeights, dtype: jnp.dtype, placement: Placement, *, part: Part = "whole") -> Weights:
+    """The weights on the devices, in `dtype`; those of layer norms stay float32, as the norms are computed in it.
+
+    By the programs that read them: "encoder", "cross" and "decoder", of which a part has one or two.
+    """
+    loader = _Loader(source, dtype, placement)
+    loads = {"encoder": loader.encoder, "cross": loader.cross, "decoder": loader.decoder}
+    wanted = {"whole": tuple(loads), "encoder": ("encoder",), "decoder": ("cross", "decoder")}[part]
+    return {name: loads[name]() for name in wanted}
 
 
 class _Loader:
@@ -57,27 +64,27 @@ class _Loader:
         self._dtype = dtype
         self._placement = placement
 
-    def load(self) -> Weights:
-        dims = self._source.dims
-        audio = [self._audio_block(f"encoder.blocks.{layer}") for layer in range(dims.n_audio_layer)]
+    def encoder(self) -> Weights:
+        n_layer = self._source.dims.n_audio_layer
         return {
-            "encoder": {
-                "conv1": self._conv("encoder.conv1"),
-                "conv2": self._conv("encoder.conv2"),
-                "positions": self._put(self._read("encoder.positional_embedding"), "length", "embed"),
-                "blocks": self._stacked(audio),
-                "ln_post": self._placed(self._norm("encoder.ln_post")),
-                "cross": [
-                    self._placed(self._packed(f"decoder.blocks.{layer}.cross_attn", ("key", "value")))
-                    for layer in range(dims.n_text_layer)
-                ],
-            },
-            "decoder": {
-                "embedding": self._embedding(),
-                "positions": self._put(self._read("decoder.positional_embedding"), "length", "embed"),
-                "blocks": [self._placed(self._text_block(f"decoder.blocks.{i}")) for i in range(dims.n_text_layer)],
-                "ln": self._placed(self._norm("decoder.ln")),
-            },
+            "conv1": self._conv("encoder.conv1"),
+            "conv2": self._conv("encoder.conv2"),
+            "positions": self._put(self._read("encoder.positional_embedding"), "length", "embed"),
+            "blocks": self._stacked([self._audio_block(f"encoder.blocks.{layer}") for layer in range(n_layer)]),
+            "ln_post": self._placed(self._norm("encoder.ln_post")),
+        }
+
+    def cross(self) -> list[Weights]:
+        names = [f"decoder.blocks.{layer}.cross_attn" for layer in range(self._source.dims.n_text_layer)]
+        return [self._placed(self._packed(name, ("key", "value"))) for name in names]
+
+    def decoder(self) -> Weights:
+        names = [f"decoder.blocks.{layer}" for layer in range(self._source.dims.n_text_layer)]
+        return {
+            "embedding": self._embedding(),
+            "positions": self._put(self._read("decoder.positional_embedding"), "length", "embed"),
+            "blocks": [self._placed(self._text_block(name)) for name in names],
+            "ln": self._placed(self._norm("decoder.ln")),
         }
 
     def _audio_block(self, name: str) -> Weights:

@@ -1,19 +1,22 @@
 """A compiled bundle on ONNX Runtime; keys and values stay in its buffers from step to step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from stagewhisper.arrays import MelBatch, Tokens
+from stagewhisper.arrays import AudioFeatures, MelBatch, Tokens
 from stagewhisper.bundle import Bundle
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
-from stagewhisper.engines.onnxruntime_past import Buffers, Past, StaticPast, noted_aliases, ort, past_form
+from stagewhisper.engines.onnxruntime_cut import AUDIO_FEATURES
+from stagewhisper.engines.onnxruntime_encoder import EncoderGraphs
+from stagewhisper.engines.onnxruntime_past import Buffers, Past, StaticPast, noted_aliases, past_form
+from stagewhisper.engines.onnxruntime_session import buffer, open_session, run
 from stagewhisper.engines.onnxruntime_step import StepCall
-from stagewhisper.errors import BundleError
+from stagewhisper.engines.parts import Part, check_part
 
 
 @dataclass(frozen=True)
@@ -38,24 +41,33 @@ class OnnxRuntimeEngine:
     """Runs a bundle on the CPU."""
 
     reads: ClassVar[Source] = "bundle"
+    has_parts: ClassVar[bool] = True
 
-    def __init__(self, bundle: Bundle, *, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        part: Part = "whole",
+    ) -> None:
         """`threads` is the number of cores one call may use; None takes all physical ones.
+
+        `part` "encoder" or "decoder" holds that side of the model alone.
 
         Raises:
             EngineError: the device is not the CPU, or the number of threads is negative.
-            BundleError: ONNX Runtime refuses the graphs.
+            BundleError: ONNX Runtime refuses the graphs, or they cannot be cut into these parts.
         """
-        self._dims = bundle.dims
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = cpu_threads("onnxruntime", device=device, threads=threads)
-        options.log_severity_level = 3  # errors only: its warnings are not for our users
-        try:
-            self._encoder = ort.InferenceSession(bundle.encoder, options, providers=["CPUExecutionProvider"])
-            self._decoder = ort.InferenceSession(bundle.decoder, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load {bundle.path}: {error}. Compile it again.") from error
-        self._cross_names = [name for name in _output_names(self._encoder) if name.startswith("cross_")]
+        self._dims, self._part = bundle.dims, part
+        n_threads = cpu_threads("onnxruntime", device=device, threads=threads)
+        self._encoder = EncoderGraphs(bundle, threads=n_threads)
+        # Opened now, so that a damaged bundle is known of now.
+        if part == "encoder":
+            self._encoder.side("audio_features")
+            return
+        self._encoder.side("encode" if part == "whole" else "project")
+        self._decoder = open_session(bundle.decoder, bundle=bundle.path, threads=n_threads)
         self._past_form = past_form(self._decoder)
         # Int8 keys and values of the audio are given back by the kernel as they are; bound to themselves, for nothing.
         self._given_back = {name: output for name, output in noted_aliases(self._decoder).items() if "cross" in name}
@@ -67,22 +79,21 @@ class OnnxRuntimeEngine:
         return self._dims
 
     def encode(self, mel: MelBatch) -> Features:
-        """Cross-attention keys and values of whole windows.
+        """Cross-attention keys and values of whole windows."""
+        check_part("onnxruntime", self._part, needed="encoder")
+        check_part("onnxruntime", self._part, needed="decoder")
+        return Features(self._encoder.side("encode").run(mel), n_audio=len(mel))
 
-        The graph is given one window at a time: its intermediate results then stay in the cache, which is faster than
-        a batch, and in int8 no window's rounding depends on the others.
-        """
-        if len(mel) == 1:
-            return Features(_run(self._encoder, {"mel": _buffer(mel)}, dict.fromkeys(self._cross_names)), n_audio=1)
-        joined: dict[str, np.ndarray] = {}
-        for index in range(len(mel)):
-            outputs = _run(self._encoder, {"mel": _buffer(mel[index : index + 1])}, dict.fromkeys(self._cross_names))
-            for name, value in outputs.items():
-                one = value.numpy()
-                if name not in joined:
-                    joined[name] = np.empty((len(mel), *one.shape[1:]), one.dtype)
-                joined[name][index] = one[0]
-        return Features({name: _buffer(array) for name, array in joined.items()}, n_audio=len(mel))
+    def audio_features(self, mel: MelBatch) -> AudioFeatures:
+        """The encoder's output for whole windows."""
+        check_part("onnxruntime", self._part, needed="encoder")
+        found = self._encoder.side("audio_features").run(mel)
+        return np.array(found[AUDIO_FEATURES].numpy(), np.float32)  # a copy: ONNX Runtime's memory goes with `found`
+
+    def project(self, audio: AudioFeatures) -> Features:
+        """Cross-attention keys and values, from the encoder's output."""
+        check_part("onnxruntime", self._part, needed="decoder")
+        return Features(self._encoder.side("project").run(audio), n_audio=len(audio))
 
     def start(self, features: Features) -> Cache:
         """An empty cache with one sequence for each window."""
@@ -97,14 +108,14 @@ class OnnxRuntimeEngine:
         if isinstance(cache.past, StaticPast) and tokens.shape[1] == 1 and tuple(logit_positions) == (-1,):
             return self._step(tokens, cache, cache.past)
         inputs = {
-            "tokens": _buffer(tokens),
-            "logit_positions": _buffer(np.asarray(logit_positions, np.int64)),
+            "tokens": buffer(tokens),
+            "logit_positions": buffer(np.asarray(logit_positions, np.int64)),
             **cache.past.inputs(),
             **cache.cross,
         }
         if self._takes_length:
-            inputs["n_past"] = _buffer(np.asarray(cache.past.n_past, np.int64))
-        outputs = _run(self._decoder, inputs, {"logits": None, **cache.past.outputs(), **self._kept_cross(cache)})
+            inputs["n_past"] = buffer(np.asarray(cache.past.n_past, np.int64))
+        outputs = run(self._decoder, inputs, {"logits": None, **cache.past.outputs(), **self._kept_cross(cache)})
         past = cache.past.after(outputs, tokens.shape[1])
         return DecoderOutput(outputs["logits"].numpy(), replace(cache, past=past))
 
@@ -137,25 +148,3 @@ class OnnxRuntimeEngine:
         past = cache.past.reordered(source_indices)
         is_same = isinstance(past, StaticPast) and past.inputs() is cache.past.inputs()
         return replace(cache, past=past, step=cache.step if is_same else None)
-
-
-def _run(session: ort.InferenceSession, inputs: Buffers, outputs: Mapping[str, ort.OrtValue | None]) -> Buffers:
-    """The named outputs, in the buffers given or new ones; a binding of its own makes this safe in threads."""
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, value)
-    for name, place in outputs.items():
-        if place is None:
-            binding.bind_output(name, "cpu")
-        else:
-            binding.bind_ortvalue_output(name, place)
-    session.run_with_iobinding(binding)
-    return dict(zip(outputs, binding.get_outputs(), strict=True))
-
-
-def _buffer(array: np.ndarray) -> ort.OrtValue:
-    return ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
-
-
-def _output_names(session: ort.InferenceSession) -> list[str]:
-    return [output.name for output in session.get_outputs()]

@@ -9,12 +9,13 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from stagewhisper.arrays import Logits, MelBatch, Tokens
+from stagewhisper.arrays import AudioFeatures, Logits, MelBatch, Tokens
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.engines import pytorch_device
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
 from stagewhisper.engines.generation import Generation, GenerationRules
+from stagewhisper.engines.parts import Part, check_part
 from stagewhisper.engines.pytorch_device import DeviceModel
 from stagewhisper.engines.pytorch_devices import DTYPES, find_devices, find_dtype
 from stagewhisper.engines.pytorch_weights import NamedWeights, checkpoint_weights
@@ -41,6 +42,7 @@ class PyTorchEngine:
 
     reads: ClassVar[Source] = "checkpoint"
     precisions: ClassVar[tuple[str, ...]] = tuple(DTYPES)
+    has_parts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -50,20 +52,22 @@ class PyTorchEngine:
         threads: int | None = None,
         precision: str | None = None,
         is_compiled: bool = False,
+        part: Part = "whole",
     ) -> None:
         """`device` may name several, separated by commas; "cuda:all" is every GPU. None is the CPU.
 
         `threads` is the number of cores that one call may use on the CPU; None leaves it to torch.
         `precision` None is "fp16" on CUDA devices and "fp32" elsewhere. `is_compiled` uses `torch.compile`.
+        `part` "encoder" or "decoder" holds that side of the model alone.
 
         Raises:
             EngineError: there is no such device or precision, or the number of threads is negative.
         """
         n_threads = cpu_threads("pytorch", device=None, threads=threads)
-        self._dims = checkpoint.dims
+        self._dims, self._part = checkpoint.dims, part
         self._models = [
             DeviceModel(
-                checkpoint_weights(checkpoint, device=one, dtype=find_dtype(precision, one)),
+                checkpoint_weights(checkpoint, device=one, dtype=find_dtype(precision, one), part=part),
                 is_compiled=is_compiled,
                 threads=n_threads,
             )
@@ -78,8 +82,22 @@ class PyTorchEngine:
 
     def encode(self, mel: MelBatch) -> Features:
         """Cross-attention keys and values of whole windows."""
-        shares = np.array_split(mel, min(len(self._models), len(mel)))
+        check_part("pytorch", self._part, needed="encoder")
+        check_part("pytorch", self._part, needed="decoder")
+        shares = self._shared(mel)
         return Features(self._each(lambda model, i: model.encode(shares[i]), n=len(shares)))
+
+    def audio_features(self, mel: MelBatch) -> AudioFeatures:
+        """The encoder's output for whole windows."""
+        check_part("pytorch", self._part, needed="encoder")
+        shares = self._shared(mel)
+        return np.concatenate(self._each(lambda model, i: model.audio_features(shares[i]), n=len(shares)))
+
+    def project(self, audio: AudioFeatures) -> Features:
+        """Cross-attention keys and values, from the encoder's output."""
+        check_part("pytorch", self._part, needed="decoder")
+        shares = self._shared(audio)
+        return Features(self._each(lambda model, i: model.project(shares[i]), n=len(shares)))
 
     def start(self, features: Features) -> Cache:
         """An empty cache with one sequence for each window."""
@@ -118,6 +136,10 @@ class PyTorchEngine:
             ),
             eot=rules.eot,
         )
+
+    def _shared(self, windows: np.ndarray) -> list[np.ndarray]:
+        """An equal part of the windows for each device."""
+        return np.array_split(windows, min(len(self._models), len(windows)))
 
     def _each(self, work: Callable[[DeviceModel, int], T], *, n: int) -> tuple[T, ...]:
         """What the first `n` devices give, working side by side."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stagewhisper.arrays import MelBatch, PositionLogits, Tokens
+from stagewhisper.arrays import AudioFeatures, MelBatch, PositionLogits, Tokens
 from stagewhisper.engines import pytorch_model
 from stagewhisper.engines.generation import Generation, GenerationRules
 from stagewhisper.engines.pytorch_choice import Choice
@@ -84,13 +84,19 @@ class DeviceModel:
     def encode(self, mel: MelBatch) -> Features:
         """Cross-attention's keys and values of whole windows."""
         with self._working():
-            on_device = torch.from_numpy(np.array(mel)).to(self.weights.device).to(self.weights.dtype)
-            # One window fills a processor's cores, and its activations their caches; a GPU wants them all at once.
-            batches = [on_device] if self._is_cuda else on_device.split(1)
-            audio = torch.cat([self._encode(self.weights, batch) for batch in batches])
-            return Features(
-                pytorch_model.cross_keys_and_values(self.weights, audio, n_audio=len(mel)), n_audio=len(mel)
-            )
+            return self._projected(self._encoded(mel), n_audio=len(mel))
+
+    @torch.inference_mode()
+    def audio_features(self, mel: MelBatch) -> AudioFeatures:
+        """The encoder's output for whole windows, brought to the host."""
+        with self._working():
+            return self._encoded(mel).unflatten(0, (len(mel), -1)).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def project(self, audio: AudioFeatures) -> Features:
+        """Cross-attention's keys and values, from the encoder's output."""
+        with self._working():
+            return self._projected(self._on_device(audio).flatten(0, 1), n_audio=len(audio))
 
     @torch.inference_mode()
     def start(self, features: Features) -> Cache:
@@ -174,6 +180,20 @@ class DeviceModel:
         hidden = hidden if wanted == list(range(n_new)) else hidden[:, wanted]
         found = pytorch_model.logits(self.weights, hidden.flatten(0, 1))
         return found.unflatten(0, (len(tokens), len(wanted)))
+
+    def _encoded(self, mel: MelBatch) -> Tensor:
+        """The encoder's output on the device, "n_rows n_state"."""
+        on_device = self._on_device(mel)
+        # One window fills a processor's cores, and its activations their caches; a GPU wants them all at once.
+        batches = [on_device] if self._is_cuda else on_device.split(1)
+        return torch.cat([self._encode(self.weights, batch) for batch in batches])
+
+    def _projected(self, audio: Tensor, *, n_audio: int) -> Features:
+        return Features(pytorch_model.cross_keys_and_values(self.weights, audio, n_audio=n_audio), n_audio=n_audio)
+
+    def _on_device(self, array: np.ndarray) -> Tensor:
+        """Floats where the weights are, in their type."""
+        return torch.from_numpy(np.array(array)).to(self.weights.device).to(self.weights.dtype)
 
     def _memory(self, cross: tuple[KeysAndValues, ...], *, n_audio: int, n_seq: int) -> Memory:
         weights = self.weights

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from stagewhisper.checkpoint import ModelDims
+from stagewhisper.engines.parts import Part
 
 _PADDED_TO = 64  # rows of the vocabulary, so that its product runs on tensor cores with aligned loads
 
@@ -63,7 +64,7 @@ class CrossAttention:
 
 @dataclass(frozen=True)
 class Weights:
-    """The whole model on one device in one type."""
+    """The model on one device in one type; of a part, the other side has no layers, and the encoder no vocabulary."""
 
     dims: ModelDims
     conv1: Linear
@@ -106,19 +107,23 @@ class NamedWeights(Protocol):
         ...
 
 
-def checkpoint_weights(checkpoint: NamedWeights, *, device: torch.device, dtype: torch.dtype) -> Weights:
-    """The weights of a checkpoint."""
+def checkpoint_weights(
+    checkpoint: NamedWeights, *, device: torch.device, dtype: torch.dtype, part: Part = "whole"
+) -> Weights:
+    """The weights of a checkpoint, or what one side of it needs of them."""
     return pack_weights(
         checkpoint.dims,
         # A copy: torch wants memory that may be written to, and the checkpoint's may not.
         lambda name: torch.from_numpy(np.array(checkpoint.weight(name))).to(device=device, dtype=dtype),
+        part=part,
     )
 
 
-def pack_weights(dims: ModelDims, read: Read) -> Weights:
+def pack_weights(dims: ModelDims, read: Read, *, part: Part = "whole") -> Weights:
     """The weights that `read` gives by openai/whisper's names, packed."""
-    encoder = (f"encoder.blocks.{layer}" for layer in range(dims.n_audio_layer))
-    decoder = (f"decoder.blocks.{layer}" for layer in range(dims.n_text_layer))
+    encoder = (f"encoder.blocks.{layer}" for layer in range(0 if part == "decoder" else dims.n_audio_layer))
+    decoder = (f"decoder.blocks.{layer}" for layer in range(0 if part == "encoder" else dims.n_text_layer))
+    text_positions = read("decoder.positional_embedding")
     return Weights(
         dims=dims,
         conv1=_conv(read, "encoder.conv1"),
@@ -126,8 +131,8 @@ def pack_weights(dims: ModelDims, read: Read) -> Weights:
         audio_positions=read("encoder.positional_embedding"),
         encoder=tuple(_block(read, name) for name in encoder),
         ln_post=_layer_norm(read, "encoder.ln_post"),
-        embedding=_padded(read("decoder.token_embedding.weight")),
-        text_positions=read("decoder.positional_embedding"),
+        embedding=text_positions[:0] if part == "encoder" else _padded(read("decoder.token_embedding.weight")),
+        text_positions=text_positions,
         decoder=tuple((_block(read, name), _cross_attention(read, name)) for name in decoder),
         ln=_layer_norm(read, "decoder.ln"),
     )

@@ -12,10 +12,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from stagewhisper.arrays import MelBatch, Tokens
+from stagewhisper.arrays import AudioFeatures, MelBatch, Tokens
 from stagewhisper.checkpoint import LAYER_NORM_EPSILON, Checkpoint, ModelDims
 from stagewhisper.engines.base import DecoderOutput, Source
 from stagewhisper.engines.cpu import cpu_threads
+from stagewhisper.engines.parts import Part, check_part, holds
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +47,16 @@ class ReferenceEngine:
     """Runs a checkpoint in NumPy on the CPU."""
 
     reads: ClassVar[Source] = "checkpoint"
+    has_parts: ClassVar[bool] = True
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        part: Part = "whole",
+    ) -> None:
         """`threads` cannot be set from here, which a warning in the log tells: NumPy's linear algebra chooses.
 
         Raises:
@@ -60,7 +69,8 @@ class ReferenceEngine:
                 threads,
             )
         self._dims = checkpoint.dims
-        self._weights = {name: checkpoint.weight(name) for name in checkpoint.weight_names}
+        self._part = part
+        self._weights = {name: checkpoint.weight(name) for name in checkpoint.weight_names if holds(part, name)}
 
     @property
     def dims(self) -> ModelDims:
@@ -69,6 +79,11 @@ class ReferenceEngine:
 
     def encode(self, mel: MelBatch) -> Features:
         """Audio features of whole windows."""
+        return self.project(self.audio_features(mel))
+
+    def audio_features(self, mel: MelBatch) -> AudioFeatures:
+        """The encoder's output for whole windows."""
+        check_part("reference", self._part, needed="encoder")
         x = gelu(self._conv(mel, "encoder.conv1", stride=1))
         x = gelu(self._conv(x, "encoder.conv2", stride=2))
         x = x.transpose(0, 2, 1) + self._weights["encoder.positional_embedding"]
@@ -78,7 +93,11 @@ class ReferenceEngine:
             keys_and_values = self._keys_and_values(normed, f"{name}.attn", n_head=self._dims.n_audio_head)
             x = x + self._attention(normed, f"{name}.attn", keys_and_values)
             x = x + self._mlp(x, name)
-        audio = self._layer_norm(x, "encoder.ln_post")
+        return self._layer_norm(x, "encoder.ln_post")
+
+    def project(self, audio: AudioFeatures) -> Features:
+        """What the decoder needs, from the encoder's output."""
+        check_part("reference", self._part, needed="decoder")
         cross = tuple(
             self._keys_and_values(audio, f"decoder.blocks.{layer}.cross_attn", n_head=self._dims.n_text_head)
             for layer in range(self._dims.n_text_layer)

@@ -49,7 +49,11 @@ def html_page(document: dict[str, Any], audio_of: Callable[[str], bytes | None])
 def _heading(document: Mapping[str, Any]) -> Html:
     figures, model, machine = document["summary"], document["model"], document["machine"]
     datasets = ", ".join(dataset["name"] for dataset in document["datasets"])
-    place = (model.get("engine"), model.get("precision"), machine.get("cpu"), document["created"][:10])
+    encoder = " ".join(
+        model[key] for key in ("encoder_engine", "encoder_device", "encoder_precision") if model.get(key)
+    )
+    engines = (model.get("engine"), model.get("precision"), f"encoder: {encoder}" if encoder else None)
+    place = (*engines, machine.get("cpu"), document["created"][:10])
     return tag(
         "header",
         tag("p", "stagewhisper evaluate", class_="kicker"),

@@ -396,7 +396,8 @@ class Evaluation:
     """A model's results on one or more data sets."""
 
     model: Mapping[str, Any]
-    """`name`, and what is known of it: `engine`, `device`, `precision`, `load_elapsed`, `warm_up_elapsed`."""
+    """`name`, and what is known of it: `engine`, `device`, `precision`, `load_elapsed`, `warm_up_elapsed`; where the
+    encoder ran elsewhere, `encoder_engine`, `encoder_device`, `encoder_precision`."""
     options: Mapping[str, Any]
     """The decoding options, by name."""
     normalizer: str

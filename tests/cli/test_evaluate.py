@@ -78,6 +78,16 @@ def test_the_file_has_the_numbers_that_the_library_gives(manifest: Path, cache_d
     assert document["options"]["beam_size"] is None
 
 
+def test_the_file_and_the_page_tell_where_the_encoder_ran(manifest: Path) -> None:
+    quick = [*QUICK, "--language", "en", "--limit", "1"]
+    options = ["--encoder-engine", "reference", "--encoder-device", "cpu"]
+    assert main(["evaluate", str(manifest), *quick, *options, "--json", "out.json", "--html", "out.html"]) == 0
+    model = json.loads(Path("out.json").read_text(encoding="utf-8"))["model"]
+    assert (model["engine"], model["encoder_engine"], model["encoder_device"]) == ("onnxruntime", "reference", "cpu")
+    assert "encoder_precision" not in model
+    assert "onnxruntime · fp32 · encoder: reference cpu" in Path("out.html").read_text(encoding="utf-8")
+
+
 def test_the_page_has_the_sound_of_clips(manifest: Path) -> None:
     assert main(["evaluate", str(manifest), *QUICK, "--html", "out.html"]) == 0
     page = Path("out.html").read_text(encoding="utf-8")

@@ -162,6 +162,7 @@ def test_an_unknown_model_is_an_error_before_any_recording_is_opened(library, re
         ["--beam-size", "0"],
         ["--seed", "-1"],
         ["--fp16", "False", "--precision", "int8"],
+        ["--fp16", "False", "--encoder-precision", "int8"],
     ],
 )
 def test_an_impossible_option_is_one_line_before_the_model_is_loaded(library, recordings, capsys, wrong):
@@ -214,6 +215,9 @@ def test_the_library_is_given_openai_whispers_defaults(library, recordings, caps
                 "device": None,
                 "precision": None,
                 "threads": None,
+                "encoder_engine": None,
+                "encoder_device": None,
+                "encoder_precision": None,
                 "cache_dir": None,
                 "offline": False,
                 "revision": None,
@@ -257,6 +261,9 @@ def test_options_reach_the_library(library, recordings, capsys):
         "device": "cpu",
         "precision": "fp32",
         "threads": 1,
+        "encoder_engine": None,
+        "encoder_device": None,
+        "encoder_precision": None,
         "cache_dir": Path("m"),
         "offline": True,
         "revision": "r",
@@ -265,6 +272,21 @@ def test_options_reach_the_library(library, recordings, capsys):
     assert (given["task"], given["language"], given["beam_size"]) == ("translate", "Dutch", None)
     assert (given["temperature"], given["clip_timestamps"]) == ((0.5,), "1,2")
     assert (given["seed"], given["prefix"]) == (7, "So")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--encoder_engine pytorch --encoder-device cuda:1 --encoder-dtype float16", ("pytorch", "cuda:1", "fp16")),
+        ("--encoder-engine pytorch --fp16 False", ("pytorch", None, "fp32")),
+        ("--encoder-precision fp32 --fp16 False", (None, None, "fp32")),
+        ("--encoder-device cuda --fp16 False", (None, "cuda", None)),
+    ],
+)
+def test_the_encoders_options_reach_the_library(library, recordings, capsys, options, expected):
+    assert _run(capsys, "a.wav", *options.split())[0] == 0
+    given = library.loads[0][1]
+    assert (given["encoder_engine"], given["encoder_device"], given["encoder_precision"]) == expected
 
 
 @pytest.mark.parametrize(

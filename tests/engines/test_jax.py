@@ -107,6 +107,7 @@ def test_several_devices_equal_one() -> None:
         assert found[device]["share_of_a_weight"] == share_of_a_weight
         assert found[device]["share_of_the_audio"] == share_of_the_audio
         assert found[device]["difference"] < CLOSE
+        assert found[device]["sides_difference"] < CLOSE
         assert found[device]["same_transcripts"]
     for message, refusal in zip(
         ("needs 16 devices", "n_audio_head is 4, which 8 devices", "needs 0 devices", "needs 9 devices"),

@@ -112,6 +112,9 @@ def test_several_devices_share_a_batch() -> None:
     engine = PyTorchEngine(MadeUp(DIMS), device="cpu,cpu")
     np.testing.assert_allclose(our_logits(engine, mel, tokens, calls=(5, 1, 2)), expected, atol=CLOSE)
     assert [share.n_audio for share in engine.encode(mel).shares] == [2, 1]
+    found, single = engine.audio_features(mel), PyTorchEngine(MadeUp(DIMS)).audio_features(mel)
+    np.testing.assert_allclose(found, single, atol=CLOSE)
+    assert [share.n_audio for share in engine.project(found).shares] == [2, 1]
     alone = our_logits(engine, mel[:1], tokens[:2])
     np.testing.assert_allclose(alone, our_logits(PyTorchEngine(MadeUp(DIMS)), mel[:1], tokens[:2]), atol=CLOSE)
 
