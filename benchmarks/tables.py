@@ -45,11 +45,13 @@ def agreement() -> list[str]:
             f"| text, tokens, timestamps and language of real recordings, {title} "
             f"| **{row['agreed']} of {row['recordings']}** |"
         )
-    for engine in ("reference", "onnxruntime"):
+    for engine in next(iter(logits["largest_difference"].values())):
         worst = max(max(by_engine[engine]) for by_engine in logits["largest_difference"].values())
         lines.append(
             f"| logits of random tiny, base and large-v3-like models, engine `{engine}` | within {rounded_up(worst)} |"
         )
+    if is_stored("engines"):
+        lines += between_engines(figures("engines"))
     worst = max(mel[n_mels]["max_abs_difference_speech"] for n_mels in ("80", "128"))
     lines.append(f"| log-Mel spectrogram of real recordings | within {rounded_up(worst)} |")
     ties = figures("ties")
@@ -60,6 +62,16 @@ def agreement() -> list[str]:
         f"{ours[1]:.4f} on our side, {theirs[0]:.4f} and {theirs[1]:.4f} on the other.",
     ]
     lines += ["", "¹ with our seeded draws put into openai-whisper, whose own cannot be repeated outside torch.", ""]
+    return lines
+
+
+def between_engines(found: dict[str, Any]) -> list[str]:
+    """How far the other engines equal the reference engine."""
+    lines = []
+    for way in ("greedy", "beam"):
+        agreed = ", ".join(f"`{name}` {row['agreed']}" for name, row in found.get(way, {}).items())
+        if agreed:
+            lines.append(f"| the same, engines against `reference`, {way} | {agreed} of {found['recordings']} |")
     return lines
 
 
