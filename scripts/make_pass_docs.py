@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 <!-- Written by scripts/make_pass_docs.py from the passes' docstrings. Do not edit. -->
 
 A pass edits a graph in place and returns how often it rewrote. After each one the graph is checked, and its numbers are
-compared with those before it. Every compiled model goes through these, in this order:
+compared with those before it. Every recipe with `include: pipeline` goes through these, in this order:
 """
 
 

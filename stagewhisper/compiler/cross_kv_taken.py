@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from stagewhisper.compiler.cross_attention import CrossAttention, CrossPair, cross_attention
+from stagewhisper.compiler.graph_constants import GraphConstants
 from stagewhisper.compiler.graph_tools import (
     MICROSOFT,
-    add_initializer,
     alias,
     new_node,
     new_op,
@@ -88,27 +88,24 @@ class _Shared:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._made: dict[str, ir.Value] = {}
-
-    def constant(self, name: str, array: np.ndarray) -> ir.Value:
-        if name not in self._made:
-            self._made[name] = add_initializer(self._graph, f"const_cross_{name}", array)
-        return self._made[name]
+        self.constants = GraphConstants(graph, prefix="const_cross")
 
     def one_row(self, before: ir.Node, q: ir.Value) -> ir.Value:
         """Whether there is one row to a window; the first layer's answer holds for all."""
         if "one_row" not in self._made:
             n_rows = new_op(self._graph, before, "Shape", q, start=2, end=3)
-            one = self.constant("one_row_shape", np.array([1]))
+            one = self.constants.get("one_row_shape", np.array([1]))
             self._made["one_row"] = new_op(self._graph, before, "Equal", n_rows, one, name="cross_one_row")
         return self._made["one_row"]
 
     def last_position(self, before: ir.Node, pair: CrossPair, k: ir.Value) -> ir.Value:
         """[n_audio] int32: the last frame's position, for each window."""
-        if "last_position" not in self._made:
+        name = f"last_position_{pair.n_frames}"
+        if name not in self._made:
             n_audio = new_op(self._graph, before, "Shape", k, start=0, end=1)
-            last = self.constant("last", np.array([pair.n_frames - 1], np.int32))
-            self._made["last_position"] = new_op(self._graph, before, "Expand", last, n_audio, name="cross_last_frame")
-        return self._made["last_position"]
+            last = self.constants.get("last", np.array([pair.n_frames - 1], np.int32))
+            self._made[name] = new_op(self._graph, before, "Expand", last, n_audio, name="cross_last_frame")
+        return self._made[name]
 
 
 def _attend(graph: ir.Graph, pair: CrossPair, inputs: _Inputs, found: CrossAttention, shared: _Shared) -> None:
@@ -118,7 +115,7 @@ def _attend(graph: ir.Graph, pair: CrossPair, inputs: _Inputs, found: CrossAtten
         node.replace_input_with(0, inputs.k)
     k_scale = inputs.k_scale
     if pair.k_is_turned:
-        k_scale = new_op(graph, place, "Reshape", k_scale, shared.constant("row", np.array([0, 0, 1, -1])))
+        k_scale = new_op(graph, place, "Reshape", k_scale, shared.constants.get("row", np.array([0, 0, 1, -1])))
     q = new_op(graph, place, "Mul", found.q, k_scale, name=f"{name}_q")
     chosen = new_node(
         graph,
@@ -145,10 +142,10 @@ def _kernel(
     graph: ir.Graph, place: ir.Node, pair: CrossPair, inputs: _Inputs, q: ir.Value, scale: float, shared: _Shared
 ) -> ir.Graph:
     """One row to a window: q [n_audio, n_head, 1, head_dim], which lies as [n_audio, 1, n_head · head_dim] does."""
-    one = shared.constant("one", np.array([1], np.float32))
-    total = shared.constant("total", np.array(pair.n_frames, np.int32))
-    as_row = shared.constant("as_row", np.array([0, 1, -1]))
-    as_heads = shared.constant("as_heads", np.array([0, pair.n_head, 1, pair.head_dim]))
+    one = shared.constants.get("one", np.array([1], np.float32))
+    total = shared.constants.get("total", np.array(pair.n_frames, np.int32))
+    as_row = shared.constants.get("as_row", np.array([0, 1, -1]))
+    as_heads = shared.constants.get("as_heads", np.array([0, pair.n_head, 1, pair.head_dim]))
     last = shared.last_position(place, pair, inputs.k)
     row = ir.node("Reshape", [q, as_row])
     attention = ir.node(
@@ -174,20 +171,18 @@ def _kernel(
 def _products(
     graph: ir.Graph, pair: CrossPair, inputs: _Inputs, q: ir.Value, scale: float, shared: _Shared
 ) -> ir.Graph:
-    """Any number of rows, every one of which is quantised by itself: no row's rounding depends on the others."""
+    """Any number of rows, every one of which is quantised by itself: no row's scale depends on the others."""
     nodes: list[ir.Node] = []
 
     def op(op_type: str, *values: ir.Value, domain: str = "", **attributes: list[int] | int) -> ir.Value:
         nodes.append(ir.node(op_type, list(values), attributes, domain=domain))
         return nodes[-1].outputs[0]
 
-    def number(name: str, value: float, dtype: type[np.generic] = np.float32) -> ir.Value:
-        return shared.constant(name, np.asarray(value, dtype))
-
     def product(left: ir.Value, step: ir.Value, zero: ir.Value, right: ir.Value) -> ir.Value:
         return op("MatMulIntegerToFloat", left, right, step, unit, zero, domain=MICROSOFT)
 
-    unit, columns = number("unit", 1), shared.constant("columns", np.array([-1]))
+    number = shared.constants.number
+    unit, columns = number("unit", 1), shared.constants.get("columns", np.array([-1]))
     middle, none = number("middle", 128, np.uint8), number("none", 0, np.uint8)
     largest = op("ReduceMax", op("Abs", q), columns)
     step = op("Max", op("Mul", largest, number("step", 1 / INT8_LEVELS)), number("least_step", float(TINY_SCALE)))

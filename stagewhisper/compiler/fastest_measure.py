@@ -74,7 +74,12 @@ def products_saturate() -> bool:
     one = np.asarray(1, np.float32)
     constants: dict[str, np.ndarray] = {"right": right, "left_scale": one, "right_scale": one}
     values = {
-        name: ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
+        name: ir.Value(
+            name=name,
+            const_value=(tensor := ir.tensor(array, name=name)),
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(tensor.dtype),
+        )
         for name, array in constants.items()
     }
     given = ir.val("left", ir.DataType.UINT8, [4, n_in])

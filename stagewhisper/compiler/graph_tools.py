@@ -51,11 +51,6 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def is_graph_output(value: ir.Value) -> bool:
-    """Whether `value` is seen from outside."""
-    return value.is_graph_output()
-
-
 def is_constant(value: ir.Value | None) -> bool:
     """Whether `value` is the same in every run."""
     return tensor_of(value) is not None
@@ -170,7 +165,7 @@ def new_node(
 
 
 def insert_node(graph: ir.Graph, before: ir.Node, node: ir.Node) -> None:
-    """Put `node` just before `before`; what has no name yet gets one that is free."""
+    """Put `node` just before `before`."""
     graph.insert_before(before, node)
 
 

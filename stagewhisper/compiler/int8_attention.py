@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from stagewhisper.compiler.graph_tools import MICROSOFT, add_initializer
+from stagewhisper.compiler.graph_constants import GraphConstants
+from stagewhisper.compiler.graph_tools import MICROSOFT
 from stagewhisper.compiler.quantization import INT8_LEVELS, TINY_SCALE, UINT8_LEVELS
 
 SAFE_SCORE = 80.0
@@ -49,35 +50,7 @@ class HeadShape:
         return [short + 1] * longer + [short] * (n_blocks - longer)
 
 
-class AttentionConstants:
-    """What the bodies of all layers read from the graph around them."""
-
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
-        self._made: dict[tuple[str, bytes], ir.Value] = {}
-
-    @property
-    def opset_imports(self) -> dict[str, int]:
-        """Those of the graph around the bodies."""
-        return self._graph.opset_imports
-
-    def get(self, name: str, array: np.ndarray) -> ir.Value:
-        """The constant with these numbers, made when it is first asked for."""
-        key = (name, array.tobytes())
-        if key not in self._made:
-            self._made[key] = add_initializer(self._graph, f"const_attention_{name}", array)
-        return self._made[key]
-
-    def number(self, name: str, number: float) -> ir.Value:
-        """A float32 scalar."""
-        return self.get(name, np.asarray(number, np.float32))
-
-    def axes(self, *axes: int) -> ir.Value:
-        """Axes to reduce over."""
-        return self.get(f"axes_{'_'.join(map(str, axes))}", np.array(axes))
-
-
-def attention_body(name: str, shape: HeadShape, constants: AttentionConstants) -> ir.Graph:
+def attention_body(name: str, shape: HeadShape, constants: GraphConstants) -> ir.Graph:
     """q, k, v → y, all float32 [n_frames, head_dim]; values inside are called after `name`."""
     lengths = [shape.n_frames, shape.head_dim]
     q, k, v = (ir.val(f"{name}_{letter}", ir.DataType.FLOAT, lengths) for letter in "qkv")
@@ -103,7 +76,7 @@ def attention_body(name: str, shape: HeadShape, constants: AttentionConstants) -
 class _Body:
     """Collects the nodes of a body."""
 
-    def __init__(self, name: str, shape: HeadShape, constants: AttentionConstants) -> None:
+    def __init__(self, name: str, shape: HeadShape, constants: GraphConstants) -> None:
         self._name, self._shape, self._constants = name, shape, constants
         self.nodes: list[ir.Node] = []
 

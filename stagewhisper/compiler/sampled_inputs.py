@@ -25,6 +25,7 @@ from stagewhisper.compiler.contract import Arrays
 from stagewhisper.compiler.equivalence import GraphRunner
 from stagewhisper.compiler.linear_layers import LinearLayer, linear_layers
 from stagewhisper.compiler.steps import PassStep
+from stagewhisper.errors import CompilerError
 
 N_SEQUENCES = 8
 N_TOKENS = 60
@@ -49,11 +50,20 @@ class SampledInputs:
 
     def of(self, weight: str) -> np.ndarray:
         """float32 [n_positions, n_in], read anew."""
-        return np.asarray(np.load(self._path(self.numbers[weight]), allow_pickle=False), np.float32)
+        return np.asarray(np.load(self._path(self.numbers[weight]), allow_pickle=False))
 
     def add(self, number: int, rows: np.ndarray) -> None:
-        """Write [n_positions, n_in] into the file of this number."""
-        np.save(self._path(number), rows.astype(np.float16), allow_pickle=False)
+        """Write float32 [n_positions, n_in] into the file of this number.
+
+        Raises:
+            CompilerError: they are not all numbers, so nothing can be rounded for them.
+        """
+        if not np.isfinite(rows).all():
+            raise CompilerError(
+                "Some inputs of the decoder's products are not finite (NaN or infinity): the checkpoint is damaged, or "
+                "its numbers are too large for float32. Choose a recipe without calibrated rounding."
+            )
+        np.save(self._path(number), rows, allow_pickle=False)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.npy"

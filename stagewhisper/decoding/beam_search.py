@@ -93,5 +93,7 @@ def top(row: np.ndarray, n: int) -> list[int]:
     largest = row[: n_whole * STRETCH].reshape(n_whole, STRETCH).max(axis=1)
     least = np.sort(largest)[-n] if n_whole >= n else -np.inf
     indices = np.flatnonzero(row >= least)
+    if len(indices) < n:  # what is no number is worse than any
+        row, indices = np.nan_to_num(row, nan=-np.inf, posinf=np.inf, neginf=-np.inf), np.arange(len(row))
     best: list[int] = indices[np.argsort(-row[indices], kind="stable")[:n]].tolist()
     return best

@@ -1,6 +1,6 @@
 """One side of a model alone: what an engine offers whose encoder and decoder may lie apart.
 
-    mel ─► audio_features ─► float32 [n_audio, n_audio_ctx, n_state], on the host ─► project ─► the decoder's own features
+    mel ─► audio_features ─► float32 [n_audio, n_audio_ctx, n_state], on the host ─► project ─► the decoder's features
            part "encoder"                                                         part "decoder"
 
 The array between them is the same for all engines. Keys and values of cross-attention are made of it on the decoder's

@@ -1,4 +1,4 @@
-"""What `docs/compiler.md` says of ONNX Runtime's attention kernels, each line asked of the kernels themselves."""
+"""What `docs/kernels.md` says of ONNX Runtime's attention kernels, each line asked of the kernels themselves."""
 
 from pathlib import Path
 from typing import Any

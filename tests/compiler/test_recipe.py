@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
+from stagewhisper.checkpoint import load_checkpoint
+from stagewhisper.compiler.compile_graphs import compile_graphs
 from stagewhisper.compiler.parameter_types import described, fits, parameters_of
 from stagewhisper.compiler.passes import PASSES
 from stagewhisper.compiler.pipeline import FP32
@@ -18,6 +20,7 @@ from stagewhisper.compiler.recipe_search import Choice, Evaluator, Goal
 from stagewhisper.compiler.recipe_text import LARGEST_BYTES
 from stagewhisper.compiler.steps import PassStep
 from stagewhisper.errors import OptionError
+from stagewhisper.hub.known import embedded_path
 from stagewhisper.model import PRECISIONS
 
 HEAD = "precision: fp32\n"
@@ -106,6 +109,17 @@ def test_a_recipe_is_read_with_everything_it_says(tmp_path: Path) -> None:
     assert recipe.search is not None
     assert (recipe.search.strategy, recipe.search.trials, recipe.search.seed) == ("pass-by-pass", 20, 0)
     assert recipe.search.space == (Choice(3, "block_size", (32, 64)), Choice(1, None, (True, False)))
+
+
+def test_the_documents_example_can_be_carried_out(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (tmp_path / "example.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    recipe = load_recipe(tmp_path / "example.yaml")
+    check_recipe(recipe)
+    reports = compile_graphs(load_checkpoint(embedded_path()), recipe, folder=None)
+    for name in ("convolution_to_matmul", "quantize_dynamic"):
+        rewrites = [one.rewrites for report in reports.values() for one in report.passes if one.name == name]
+        assert sum(rewrites) > 0
 
 
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:

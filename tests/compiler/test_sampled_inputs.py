@@ -12,6 +12,7 @@ from stagewhisper.compiler.export import export_decoder, export_encoder
 from stagewhisper.compiler.graph_tools import source_names
 from stagewhisper.compiler.linear_layers import linear_layers
 from stagewhisper.compiler.pass_manager import PassStep, run_passes
+from stagewhisper.compiler.passes.balance_layer_norm import balance_layer_norm
 from stagewhisper.compiler.passes.quantize_blockwise import quantize_blockwise
 from stagewhisper.compiler.recipe import load_recipe
 from stagewhisper.compiler.sampled_inputs import (
@@ -132,3 +133,18 @@ def test_recipes_say_whether_they_want_them() -> None:
     wanted = {name: wanted_by(load_recipe(name).steps_for("decoder")) for name in ("exact", "int8", "small")}
     assert wanted == {"exact": False, "int8": False, "small": True}
     assert not wanted_by([PassStep("quantize_blockwise", {"rounding": "nearest"})])
+
+
+def test_inputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CompilerError, match="not finite"):
+        SampledInputs(tmp_path, {"weight": 0}).add(0, np.array([[1, np.inf]], np.float32))
+    SampledInputs(tmp_path, {"weight": 0}).add(0, np.array([[1, 1e30]], np.float32))
+    assert SampledInputs(tmp_path, {"weight": 0}).of("weight").max() == np.float32(1e30)
+
+
+def test_weights_whose_inputs_were_scaled_meanwhile_are_refused(nano: Checkpoint, sampled: SampledInputs) -> None:
+    model = export_decoder(nano)
+    keep_sampled_inputs(model.graph, sampled)
+    assert balance_layer_norm(model.graph) > 0
+    with pytest.raises(CompilerError, match=r"balance_layer_norm has scaled them.*choose rounding 'nearest'"):
+        quantize_blockwise(model.graph, block_size=32, rounding="calibrated")

@@ -21,7 +21,6 @@ from stagewhisper.compiler.graph_tools import (
     constant_operand,
     input_of,
     is_constant,
-    is_graph_output,
     new_node,
     nodes_of,
     only_consumer,
@@ -72,14 +71,14 @@ def _is_plain(norm: ir.Node) -> bool:
         and len(weight.shape) == 1
         and is_constant(input_of(norm, 2))
         and attribute_of(norm, "axis", -1) == -1
-        and not any(output.uses() or is_graph_output(output) for output in norm.outputs[1:])
+        and not any(output.uses() or output.is_graph_output() for output in norm.outputs[1:])
     )
 
 
 def _residual(norm: ir.Node, trials: Sequence[Trial]) -> ir.Node | None:
     """The sum that is normalised, of two activations of the same three axes; only the first norm of a sum takes it."""
     add = producer(norm.inputs[0], "Add")
-    if add is None or is_graph_output(add.outputs[0]) or any(is_constant(value) for value in add.inputs):
+    if add is None or add.outputs[0].is_graph_output() or any(is_constant(value) for value in add.inputs):
         return None
     left, right = ([trial.shape(value) for trial in trials] for value in add.inputs)
     is_alike = left == right and all(shape is not None and len(shape) == 3 for shape in left)

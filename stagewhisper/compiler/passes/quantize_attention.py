@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from stagewhisper.compiler.contract import declares
+from stagewhisper.compiler.graph_constants import GraphConstants
 from stagewhisper.compiler.graph_tools import (
     MICROSOFT,
     attribute_of,
@@ -26,7 +27,7 @@ from stagewhisper.compiler.graph_tools import (
     remove_unused,
     replace_value,
 )
-from stagewhisper.compiler.int8_attention import AttentionConstants, HeadShape, attention_body
+from stagewhisper.compiler.int8_attention import HeadShape, attention_body
 from stagewhisper.compiler.trial_lengths import Trial, try_lengths
 from stagewhisper.errors import CompilerError
 
@@ -47,7 +48,7 @@ def quantize_attention(graph: ir.Graph, *, n_rows: int = 500) -> int:
     """
     if n_rows < 1:
         raise CompilerError(f"n_rows is {n_rows}. Give the number of queries to work on at a time: 1 or more.")
-    trials, constants = try_lengths(graph), AttentionConstants(graph)
+    trials, constants = try_lengths(graph), GraphConstants(graph, prefix="const_attention")
     found = [(node, shape) for node in _attentions(graph) if (shape := _shape(node, trials, n_rows)) is not None]
     for number, (node, shape) in enumerate(found):
         _quantize(graph, node, shape, constants, name=f"attention_{number}")
@@ -80,7 +81,7 @@ def _shape(node: ir.Node, trials: tuple[Trial, ...], n_rows: int) -> HeadShape |
     return HeadShape(n_frames, head_dim, attribute_of(node, "scale", 0.0) or head_dim**-0.5, n_rows)
 
 
-def _quantize(graph: ir.Graph, node: ir.Node, shape: HeadShape, constants: AttentionConstants, *, name: str) -> None:
+def _quantize(graph: ir.Graph, node: ir.Node, shape: HeadShape, constants: GraphConstants, *, name: str) -> None:
     n_head = attribute_of(node, "num_heads")
     split = constants.get("split_heads", np.array([0, 0, n_head, shape.head_dim]))
     single = constants.get("single_heads", np.array([-1, shape.n_frames, shape.head_dim]))
