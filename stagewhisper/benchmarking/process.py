@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any
 
 from stagewhisper.benchmarking.task import Task
 from stagewhisper.errors import StagewhisperError
@@ -53,9 +53,9 @@ class Worker:
                 encoding="utf-8",
                 env=variables(task.threads),
             )
-        assert self._process.stdout is not None  # noqa: S101 it was asked for
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
+        self._reader = threading.Thread(target=_read, args=(self._process, self._lines), daemon=True)
+        self._reader.start()
         try:
             self.ready = self.ask(json.dumps(task.to_dict()))
         except BaseException:
@@ -87,7 +87,7 @@ class Worker:
         answer: Answer = json.loads(line)
         return answer
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -105,6 +105,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join(timeout=10)
 
     def _last_words(self) -> str:
         code = self._process.wait()
@@ -114,10 +115,11 @@ class Worker:
         return lines[-1].strip() if lines else f"it ended with code {code} and said nothing"
 
 
-def _read(stream: IO[str], lines: "queue.Queue[str]") -> None:
+def _read(process: subprocess.Popen[str], lines: "queue.Queue[str]") -> None:
     """Hand every line on, and an empty one at the end."""
-    with stream:
-        for line in stream:
+    assert process.stdout is not None  # noqa: S101 it was asked for
+    with process.stdout:
+        for line in process.stdout:
             lines.put(line)
     lines.put("")
 

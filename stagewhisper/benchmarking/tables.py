@@ -23,15 +23,20 @@ def title(group: tuple[str, str, str, int], *, seconds: float) -> str:
     """What all rows of a table have done."""
     audio, model, mode, batch = group
     how = "one window after the other" if mode == "sequential" else f"{batch} windows side by side"
-    return f"{model}, {audio} ({seconds:.0f} s of audio), {how}"
+    return f"{model}, {audio} ({seconds:.3g} s of audio), {how}"
 
 
-def tables(results: Sequence[Result]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """For each group: its title, and its rows with the header first; points that were not measured are not in it."""
+def pieces(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
+    """For each group its title, and what was measured of it, the fastest first."""
     done = {result.point: result for result in results if result.is_done}
     for group in groups(list(done)):
-        rows = sorted((done[point] for point in group), key=lambda result: result.median)
-        yield title(group[0].group, seconds=rows[0].audio_seconds), [HEADER, *map(cells, rows)]
+        members = sorted((done[point] for point in group), key=lambda result: result.median)
+        yield title(group[0].group, seconds=members[0].audio_seconds), members
+
+
+def table(members: Sequence[Result]) -> list[tuple[str, ...]]:
+    """A row for each, the header first."""
+    return [HEADER, *map(cells, members)]
 
 
 def cells(result: Result) -> tuple[str, ...]:
@@ -71,8 +76,8 @@ def markdown(document: Mapping[str, Any], results: Sequence[Result]) -> str:
     if document["verdicts"]:
         parts.append("## Verdicts")
         parts += [f"- **{v['claim']}: {v['verdict']}.** {v['reason']}" for v in document["verdicts"]]
-    for name, rows in tables(results):
-        parts += [f"## {name}", "\n".join(_markdown_rows(rows))]
+    for name, members in pieces(results):
+        parts += [f"## {name}", "\n".join(_markdown_rows(table(members)))]
     left_out = missing(results)
     if left_out:
         parts += ["## Not measured", "\n".join(f"- {_escaped(label)}: {_escaped(why)}" for label, why in left_out)]

@@ -48,8 +48,8 @@ class Windows:
                 yield language, tuple(members[first : first + size])
 
 
-def write_windows(folder: Path, recordings: Sequence[Samples], languages: Sequence[str]) -> Windows:
-    """The windows of these recordings, written into `folder` for worker processes."""
+def write_windows(folder: Path, recordings: Sequence[np.ndarray], languages: Sequence[str]) -> Windows:
+    """The windows of these recordings, mono at 16 kHz and of any length, written into `folder` for worker processes."""
     bounds: list[tuple[int, int]] = []
     spoken: list[str] = []
     position = 0

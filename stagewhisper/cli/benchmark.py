@@ -98,12 +98,20 @@ def _document(benchmark: "Benchmark", results: "Sequence[Result]", *, preset: st
 def _write(document: dict[str, Any], results: "Sequence[Result]", folder: Path) -> list[Path]:
     """The files that were written."""
     from stagewhisper.benchmarking.tables import csv_text, markdown
+    from stagewhisper.cli.benchmark_page import benchmark_page
+    from stagewhisper.cli.benchmark_png import can_draw, write_png
 
     texts = {
         "results.json": json.dumps(document, indent=1) + "\n",
         "results.csv": csv_text(results),
         "results.md": markdown(document, results),
+        "results.html": benchmark_page(document, results),
     }
     for name, text in texts.items():
         write_text(str(folder / name), text)
-    return [folder / name for name in texts]
+    written = [folder / name for name in texts]
+    if can_draw() and any(result.is_done for result in results):
+        picture = folder / "results.png"
+        write_png(picture, results)
+        written.append(picture)
+    return written

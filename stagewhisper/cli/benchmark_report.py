@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 def report_lines(document: Mapping[str, Any], results: "Sequence[Result]", written: Sequence[Path]) -> Iterator[str]:
     """Everything but the details, which are in the files."""
-    from stagewhisper.benchmarking.tables import EXPLANATION, circumstances, missing, tables
+    from stagewhisper.benchmarking.tables import circumstances, missing, pieces, table
 
     yield circumstances(document)
-    for title, rows in tables(results):
+    for title, members in pieces(results):
         yield ""
         yield printable(title)
-        yield from table_lines(rows)
+        yield from table_lines(table(members))
     left_out = missing(results)
     if left_out:
         yield ""
@@ -29,5 +29,4 @@ def report_lines(document: Mapping[str, Any], results: "Sequence[Result]", writt
         yield ""
         yield from (f"{v['claim']}: {v['verdict'].upper()}. {v['reason']}" for v in document["verdicts"])
     yield ""
-    yield EXPLANATION
     yield from (str(path) for path in written)
