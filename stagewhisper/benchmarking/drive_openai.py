@@ -6,7 +6,7 @@ from typing import Any
 
 from stagewhisper.arrays import Samples
 from stagewhisper.benchmarking.driver import Decode, Loaded, foreign, torch_on
-from stagewhisper.benchmarking.task import Task
+from stagewhisper.benchmarking.task import CannotError, Task
 
 
 def prepare(task: Task) -> None:
@@ -16,7 +16,14 @@ def prepare(task: Task) -> None:
 
 
 def load(task: Task) -> Loaded:
-    """The model from a `.pt` file."""
+    """The model from a `.pt` file.
+
+    Raises:
+        CannotError: beams of several windows were asked for: it repeats the tokens of a window for its beams, but not
+            the window's audio features.
+    """
+    if task.batch > 1 and task.decoding.n_beams > 1:
+        raise CannotError("openai-whisper searches with beams in one window at a time")
     whisper, torch = foreign("whisper"), foreign("torch")
     started = time.perf_counter()
     model = whisper.load_model(task.model, device=task.device)

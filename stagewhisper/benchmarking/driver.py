@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stagewhisper.arrays import Samples
 from stagewhisper.benchmarking.task import CannotError, Task
@@ -12,6 +12,7 @@ N_PROMPT = 4
 """Start, language, task, no timestamps."""
 
 
+@runtime_checkable
 class Decode(Protocol):
     """Windows of 30 s in one language → the tokens of each, without prompt and end; all are decoded side by side."""
 
@@ -29,6 +30,7 @@ class Loaded:
     """Seconds from the files to a model in memory."""
 
 
+@runtime_checkable
 class Driver(Protocol):
     """A module of this folder whose name begins with `drive_`."""
 

@@ -1,10 +1,13 @@
 import csv
 import io
 
+import pytest
+
 from stagewhisper.benchmarking.results import document
 from stagewhisper.benchmarking.tables import csv_text, markdown, missing, pieces
 from stagewhisper.cli.benchmark_chart import start_parts
 from stagewhisper.cli.benchmark_page import benchmark_page
+from stagewhisper.cli.benchmark_png import write_png
 from tests.benchmarking.made_up import refused, result
 
 SLOW = result("transformers", (4.0, 4.0, 4.0), wer=0.25, same_tokens=0.5, host_bytes=2_000_000)
@@ -68,6 +71,12 @@ def test_the_page_shows_everything_and_nothing_unescaped():
     assert "torch is &lt;not&gt; installed" in page
     assert "A &lt;fast&gt; one" in page
     assert "<script" not in page
+
+
+def test_a_picture_is_drawn_where_matplotlib_is_installed(tmp_path):
+    pytest.importorskip("matplotlib")
+    write_png(tmp_path / "results.png", RESULTS)
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_page_without_any_measurement_is_still_a_page():
