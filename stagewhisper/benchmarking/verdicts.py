@@ -21,7 +21,7 @@ from stagewhisper.benchmarking.results import Result
 from stagewhisper.benchmarking.statistics import Ratio, ratio
 
 CONFIRMED, REFUTED, NOT_DECIDED = "confirmed", "refuted", "not decided"
-BASELINES = {"pytorch": "PyTorch (ours)", "transformers": "PyTorch (transformers)"}
+BASELINES = {"pytorch": "our PyTorch", "transformers": "transformers' PyTorch"}
 """What JAX is compared with, by engine."""
 PROMISED = 70.0
 FEWEST_RUNS = 3
@@ -76,9 +76,9 @@ def _first_run(pairs: "_Pairs", device: str, name: str) -> Verdict:
     else:
         word = NOT_DECIDED
     reason = (
-        f"JAX's first run took {_range(slower)} times {name}'s, and {_range(own)} times its own warm run; compiling "
-        f"took {_range(seconds)} s, {_range([100 * share for share in shares])} % of the difference to a warm run "
-        f"({_cells(told)})."
+        f"JAX's first run took {_range(slower)} times that of {name}, and {_range(own)} times its own warm run; "
+        f"compiling took {_range(seconds)} s, {_range([100 * share for share in shares])} % of the difference to "
+        f"a warm run ({_cells(told)})."
     )
     return Verdict(claim, word, reason)
 
@@ -93,7 +93,7 @@ def _warm(pairs: "_Pairs", device: str, name: str) -> Verdict:
     is_faster = all(speedup.is_above_one for speedup in speedups)
     is_slower = all(speedup.is_below_one for speedup in speedups)
     is_as_claimed = is_faster if claimed > 1 else is_slower
-    told = f"JAX's speed is {_spread(speedups)} times {name}'s, {mean:.2f} times on average ({_cells(speedups)})"
+    told = f"JAX's speed is {_spread(speedups)} times that of {name}, {mean:.2f} times on average ({_cells(speedups)})"
     if is_as_claimed and claimed / _ABOUT <= mean <= claimed * _ABOUT:
         return Verdict(claim, CONFIRMED, f"{told}.")
     if is_as_claimed:
@@ -112,7 +112,9 @@ def _promise(pairs: "_Pairs", device: str, name: str) -> Verdict:
     if all(speedup.high < PROMISED for speedup in speedups):
         return Verdict(claim, REFUTED, told)
     if all(speedup.low >= PROMISED for speedup in speedups):
-        return Verdict(claim, CONFIRMED, f"JAX's speed is {_spread(speedups)} times {name}'s ({_cells(speedups)}).")
+        return Verdict(
+            claim, CONFIRMED, f"JAX's speed is {_spread(speedups)} times that of {name} ({_cells(speedups)})."
+        )
     return Verdict(claim, NOT_DECIDED, told)
 
 

@@ -22,8 +22,8 @@ class TestFirstRun:
     def test_it_is_confirmed_where_compiling_makes_it_slower(self):
         found = self.judged(jax_first=12.0, compile_s=10.0)
         assert found.verdict == CONFIRMED
-        assert found.claim == "On cpu, JAX is slower than PyTorch (ours) on the first run, because it compiles"
-        assert "took 6 times PyTorch (ours)'s, and 12 times its own warm run" in found.reason
+        assert found.claim == "On cpu, JAX is slower than our PyTorch on the first run, because it compiles"
+        assert "took 6 times that of our PyTorch, and 12 times its own warm run" in found.reason
         assert "took 10 s, 90.9 % of the difference" in found.reason
 
     def test_it_is_refuted_where_the_first_run_is_no_slower(self):
@@ -50,7 +50,7 @@ class TestWarm:
     @pytest.mark.parametrize(
         ("device", "jax", "torch", "expected", "words"),
         [
-            ("cpu", FAST, TWICE, CONFIRMED, "2 [2, 2] times PyTorch (ours)'s, 2.00 times on average (1 cell)."),
+            ("cpu", FAST, TWICE, CONFIRMED, "2 [2, 2] times that of our PyTorch, 2.00 times on average (1 cell)."),
             ("cpu", FAST, tuple(9 * s for s in STEADY), REFUTED, "the direction is as claimed, the factor is not."),
             ("cpu", TWICE, FAST, REFUTED, "it is the other way round."),
             ("cpu", WIDE, STEADY, NOT_DECIDED, "their intervals hold 1."),
@@ -78,8 +78,8 @@ class TestWarm:
     def test_each_pytorch_has_its_own_verdict(self):
         cells = [result("jax", FAST), result("pytorch", FAST), result("transformers", TWICE)]
         claims = [each.claim for each in article_verdicts(cells)]
-        assert sum("PyTorch (ours) once" in claim for claim in claims) == 2
-        assert sum("PyTorch (transformers) once" in claim for claim in claims) == 2
+        assert sum("our PyTorch once" in claim for claim in claims) == 2
+        assert sum("transformers' PyTorch once" in claim for claim in claims) == 2
 
     @pytest.mark.parametrize(
         ("torch", "expected"),
