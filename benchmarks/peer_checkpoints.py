@@ -10,19 +10,14 @@ All are float32, whatever the checkpoint is stored in: transformers computes in 
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from stagewhisper.benchmarking.write_form import write_ctranslate2, write_huggingface, write_openai
 from stagewhisper.checkpoint import Checkpoint, load_checkpoint
 from stagewhisper.hub import find_model
-from stagewhisper.tokenizer import load_tokenizer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from training.huggingface import save_huggingface
+__all__ = ["PeerCheckpoints", "write_ctranslate2", "write_huggingface", "write_openai", "write_peer_checkpoints"]
 
 
 @dataclass(frozen=True)
@@ -43,33 +38,6 @@ def write_peer_checkpoints(checkpoint: Checkpoint, folder: Path) -> PeerCheckpoi
     write_huggingface(checkpoint, written.huggingface)
     write_ctranslate2(written.huggingface, written.ctranslate2)
     return written
-
-
-def write_openai(checkpoint: Checkpoint, path: Path) -> None:
-    """The file that `whisper.load_model` loads."""
-    torch.save({"dims": checkpoint.dims.to_dict(), "model_state_dict": _weights(checkpoint)}, path)
-
-
-def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
-    """The folder that transformers' `from_pretrained` loads: model, processor and vocabulary."""
-    tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
-    heads = checkpoint.alignment_heads
-    save_huggingface(folder, checkpoint.dims, _weights(checkpoint), tokenizer, alignment_heads=heads)
-
-
-def write_ctranslate2(huggingface: Path, folder: Path, *, quantization: str = "float32") -> None:
-    """The folder that faster-whisper loads, made from transformers' one, in one of CTranslate2's types."""
-    from ctranslate2.converters import TransformersConverter
-
-    copied = ["tokenizer.json", "preprocessor_config.json"]  # faster-whisper would fetch them otherwise
-    TransformersConverter(str(huggingface), copy_files=copied).convert(
-        str(folder), quantization=quantization, force=True
-    )
-
-
-def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """All weights in float32, under openai/whisper's names."""
-    return {name: torch.tensor(checkpoint.weight(name)) for name in checkpoint.weight_names}
 
 
 def main() -> None:

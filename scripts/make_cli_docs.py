@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
-COMMANDS = ("", "transcribe", "evaluate", "compile", "search", "profile", "models", "models list", "models path")
+COMMANDS = (
+    *("", "transcribe", "evaluate", "compile", "search", "profile", "benchmark"),
+    *("models", "models list", "models path"),
+)
 _INTRODUCTION = """\
 # The command line
 

@@ -51,6 +51,22 @@ def write_text(path: str, text: str) -> None:
         raise _unwritable(path, error) from error
 
 
+def made_folder(path: str) -> Path:
+    """The folder at `path`, made unless it is there.
+
+    Raises:
+        OptionError: it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another name for -o."
+        ) from error
+    return folder
+
+
 def _target(path: str) -> Path:
     """Where writing to `path` ends up, links followed; what /dev/stdout names is no path, and stays."""
     return Path(path) if _is_special(Path(path)) else Path(os.path.realpath(path))

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from stagewhisper import __version__
+from stagewhisper.cli import benchmark, evaluate, models, profile, search, transcribe
 from stagewhisper.cli import compile as compile_command
-from stagewhisper.cli import evaluate, models, profile, search, transcribe
 from stagewhisper.cli.messages import messages_on_stderr, report
 from stagewhisper.cli.parsing import HelpFormatter, Parser
 from stagewhisper.cli.streams import discard, prepare_streams
 
-_COMMANDS = ("transcribe", "evaluate", "compile", "search", "profile", "models")
+_COMMANDS = ("transcribe", "evaluate", "compile", "search", "profile", "benchmark", "models")
 _OWN_OPTIONS = ("-h", "--help", "--version")
 _WITHOUT_COMMAND = """\
 The word `transcribe` may be left out: `stagewhisper talk.mp3 --model small` works as `whisper` does.
@@ -59,6 +59,7 @@ def build_parser() -> Parser:
     compile_command.add_command(commands)
     search.add_command(commands)
     profile.add_command(commands)
+    benchmark.add_command(commands)
     models.add_command(commands)
     return parser
 

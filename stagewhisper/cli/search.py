@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stagewhisper.cli.environment import hub_options
 from stagewhisper.cli.messages import Messages
-from stagewhisper.cli.output_files import write_text
+from stagewhisper.cli.output_files import made_folder, write_text
 from stagewhisper.cli.parsing import Commands, HelpFormatter
 from stagewhisper.cli.progress import ProgressBar
 from stagewhisper.cli.streams import print_text
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
 
     recipe = _recipe(arguments)
     check_search(recipe)  # errors must not cost fetching a model
-    folder = _made(Path(arguments.output))
+    folder = made_folder(arguments.output)
     threads = _threads(arguments.threads)
     progress = _Progress(recipe)
     texts = _texts(arguments, recipe, folder, threads, progress)
@@ -155,16 +155,6 @@ def _threads(threads: int | None) -> int | None:
     if threads is not None and threads < 0:
         raise OptionError(f"--threads is {threads}, and has to be 1 or more, or 0 for all physical cores.")
     return threads or None
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another name for -o."
-        ) from error
-    return folder
 
 
 def _texts(

@@ -16,6 +16,7 @@ from stagewhisper.compiler.profile_inputs import Call, call_inputs
 from stagewhisper.compiler.search_latency import N_PROMPT, interleaved, step_positions, timed_call
 from stagewhisper.compiler.sessions import open_session, value_of
 from stagewhisper.errors import CompilerError, StagewhisperError
+from stagewhisper.process_memory import peak_bytes
 
 _ALIASES = "stagewhisper.aliases"  # the pass manager's note: which outputs are written over which inputs
 
@@ -80,20 +81,10 @@ def _aliases(session: Any) -> Mapping[str, str]:
 
 
 def _peak() -> int:
-    """The largest working set of this process so far, in bytes.
-
-    Linux tells it of the program alone; `getrusage` also counts what the parent had when it started this one.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ModuleNotFoundError as error:
-        raise CompilerError("memory_mb cannot be measured on this system. Leave that evaluator out.") from error
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_bytes()
+    if peak is None:
+        raise CompilerError("memory_mb cannot be measured on this system. Leave that evaluator out.")
+    return peak
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ ANSWERS = [
     ["compile", "--help"],
     ["search", "--help"],
     ["profile", "--help"],
+    ["benchmark", "--help"],
     ["models", "path", "--help"],
     ["x.wav", "--nonsense"],
 ]
