@@ -23,10 +23,12 @@ logger = logging.getLogger(__name__)
 
 _NOTES = """\
 Times of whole calls are medians without ONNX Runtime's profiler; those of operators are medians
-with it, which adds some microseconds to each. Operations and bytes are counted from the shapes that
-ran. The floor is the longer of two times: the operations at the rate of matrix products in ONNX
-Runtime, and the bytes at the rate of reading memory, both measured in the same run on as many
-threads. A small model whose weights stay in the processor's caches can be faster than that.
+with it, which adds some microseconds to each. The nodes within an If or a Scan are listed
+themselves; it has what they leave of its time, recording them included. Operations and bytes are
+counted from the shapes that ran. The floor is the longer of two times: the operations at the rate
+of matrix products in ONNX Runtime, and the bytes at the rate of reading memory, both measured in
+the same run on as many threads. A small model whose weights stay in the processor's caches can be
+faster than that.
 
 Other programs make every number worse: let none run."""
 
