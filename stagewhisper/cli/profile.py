@@ -4,6 +4,8 @@ import argparse
 import json
 import logging
 from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewhisper.cli.bundles import PRECISIONS, find_bundle
@@ -69,6 +71,7 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     check_writable(arguments.json, arguments.html, arguments.trace)
     names = [name for name in (arguments.bundle, arguments.compare) if name is not None]
     precisions = (arguments.precision, arguments.other_precision)
+    _check_precisions(names, precisions)
     bundle, *others = [
         find_bundle(name, precision=precision, **hub_options(arguments))
         for name, precision in zip(names, precisions, strict=False)
@@ -147,6 +150,23 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "threads": arguments.threads or None,
         "repeats": arguments.repeats,
     }
+
+
+def _check_precisions(names: Sequence[str], precisions: Sequence[str | None]) -> None:
+    """Refuses what would be ignored, and what would be compiled and could not be measured then."""
+    from stagewhisper.bundle import is_bundle
+
+    if precisions[1] is not None and len(names) < 2:
+        raise OptionError(
+            f"--other-precision {precisions[1]} is for a second model, and there is none. "
+            "Name it with --compare, or write --precision."
+        )
+    for name, precision, option in zip(names, precisions, ("precision", "other-precision"), strict=False):
+        if precision == "fp16" and not is_bundle(Path(name)):
+            raise OptionError(
+                f"--{option} fp16 is for GPUs, and a profile measures on the CPU, which would run other operators. "
+                "Choose fp32, int8 or int4."
+            )
 
 
 def _write(profile: "Profile", arguments: argparse.Namespace) -> None:
