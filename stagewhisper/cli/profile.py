@@ -4,6 +4,8 @@ import argparse
 import json
 import logging
 from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewhisper.cli.bundles import PRECISIONS, find_bundle
@@ -23,10 +25,12 @@ logger = logging.getLogger(__name__)
 
 _NOTES = """\
 Times of whole calls are medians without ONNX Runtime's profiler; those of operators are medians
-with it, which adds some microseconds to each. Operations and bytes are counted from the shapes that
-ran. The floor is the longer of two times: the operations at the rate of matrix products in ONNX
-Runtime, and the bytes at the rate of reading memory, both measured in the same run on as many
-threads. A small model whose weights stay in the processor's caches can be faster than that.
+with it, which adds some microseconds to each. The nodes within an If or a Scan are listed
+themselves; it has what they leave of its time, recording them included. Operations and bytes are
+counted from the shapes that ran. The floor is the longer of two times: the operations at the rate
+of matrix products in ONNX Runtime, and the bytes at the rate of reading memory, both measured in
+the same run on as many threads. A small model whose weights stay in the processor's caches can be
+faster than that.
 
 Other programs make every number worse: let none run."""
 
@@ -67,6 +71,7 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     check_writable(arguments.json, arguments.html, arguments.trace)
     names = [name for name in (arguments.bundle, arguments.compare) if name is not None]
     precisions = (arguments.precision, arguments.other_precision)
+    _check_precisions(names, precisions)
     bundle, *others = [
         find_bundle(name, precision=precision, **hub_options(arguments))
         for name, precision in zip(names, precisions, strict=False)
@@ -145,6 +150,23 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "threads": arguments.threads or None,
         "repeats": arguments.repeats,
     }
+
+
+def _check_precisions(names: Sequence[str], precisions: Sequence[str | None]) -> None:
+    """Refuses what would be ignored, and what would be compiled and could not be measured then."""
+    from stagewhisper.bundle import is_bundle
+
+    if precisions[1] is not None and len(names) < 2:
+        raise OptionError(
+            f"--other-precision {precisions[1]} is for a second model, and there is none. "
+            "Name it with --compare, or write --precision."
+        )
+    for name, precision, option in zip(names, precisions, ("precision", "other-precision"), strict=False):
+        if precision == "fp16" and not is_bundle(Path(name)):
+            raise OptionError(
+                f"--{option} fp16 is for GPUs, and a profile measures on the CPU, which would run other operators. "
+                "Choose fp32, int8 or int4."
+            )
 
 
 def _write(profile: "Profile", arguments: argparse.Namespace) -> None:

@@ -65,10 +65,13 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     from stagewhisper.cli.search_report import search_lines
     from stagewhisper.compiler.search import SearchOptions, search
     from stagewhisper.compiler.search_check import check_search
+    from stagewhisper.compiler.search_lock import alone_in
 
     recipe = _recipe(arguments)
     check_search(recipe)  # errors must not cost fetching a model
     folder = made_folder(arguments.output)
+    with alone_in(folder):  # nor must another search there
+        pass
     threads = _threads(arguments.threads)
     progress = _Progress(recipe)
     texts = _texts(arguments, recipe, folder, threads, progress)

@@ -198,8 +198,9 @@ def _products(
 
 
 def _branch(graph: ir.Graph, name: str, nodes: list[ir.Node], outputs: list[ir.Value]) -> ir.Graph:
-    """A graph for an If; its values are named so that they are told from the outer graph's."""
+    """A graph for an If; its nodes and values are named so that they are told from other graphs'."""
     for number, node in enumerate(nodes):
+        node.name = f"{name}_{node.op_type}_{number}"
         for index, output in enumerate(node.outputs):
             output.name = f"{name}_{number}_{index}"
     for output, dtype in zip(outputs, (FLOAT, INT8, INT8), strict=True):

@@ -21,6 +21,7 @@ from stagewhisper.compiler.profile_options import Phase, ProfileOptions, phases_
 from stagewhisper.compiler.profile_results import BundleProfile, PhaseProfile, Profile, merged_nodes
 from stagewhisper.compiler.profiler_events import RecordedCall
 from stagewhisper.compiler.roofline import best_rates, machine_rates
+from stagewhisper.errors import OptionError
 
 
 def profile(
@@ -36,10 +37,13 @@ def profile(
     `names` are what to call them, their folders' names where it is left out; `on_phase` is told what is measured next.
 
     Raises:
-        OptionError: an option is impossible, for one of the models or for all.
+        OptionError: an option is impossible, for one of the models or for all; or a model is compiled for GPUs.
         BundleError: ONNX Runtime refuses a graph, or a graph has an input that is not known.
     """
     options, bundles = options or ProfileOptions(), (bundle,) if other is None else (bundle, other)
+    names = names or [each.path.name for each in bundles]
+    for name, each in zip(names, bundles, strict=True):
+        _refuse_gpu(name, each)
     phases = phases_of(options, n_text_ctx=min(each.dims.n_text_ctx for each in bundles))
     tell = on_phase or (lambda _: None)
     threads = options.threads or os.cpu_count() or 1
@@ -51,13 +55,19 @@ def profile(
     return Profile(
         bundles=tuple(
             BundleProfile(name, each.precision, _n_bytes(each), (*of_encoder, *of_decoder))
-            for name, each, of_encoder, of_decoder in zip(
-                names or [each.path.name for each in bundles], bundles, encoder, decoder, strict=True
-            )
+            for name, each, of_encoder, of_decoder in zip(names, bundles, encoder, decoder, strict=True)
         ),
         rates=best_rates(rates, machine_rates(threads=threads)),
         options=asdict(options),
     )
+
+
+def _refuse_gpu(name: str, bundle: Bundle) -> None:
+    if bundle.target == "gpu":
+        raise OptionError(
+            f"{name} is compiled in {bundle.precision} for GPUs; a profile measures on the CPU, which would run other "
+            "operators. Compile it for the CPU: fp32, int8 or int4."
+        )
 
 
 def _profiled(

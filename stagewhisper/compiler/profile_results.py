@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from stagewhisper.compiler.profiler_events import RecordedCall
+from stagewhisper.compiler.profiler_events import NodeEvent, RecordedCall
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class NodeTime:
     name: str
     op_type: str
     elapsed: float
-    """Median."""
+    """Median; of an If, a Loop or a Scan, what is left when the nodes within it are taken off."""
     flops: int
     output_bytes: int
+    """None of an If, a Loop or a Scan: nodes within it have written them."""
 
 
 @dataclass(frozen=True)
@@ -210,14 +211,25 @@ def floor_of(phase: PhaseProfile, rates: MachineRates) -> Floor:
 
 def merged_nodes(calls: Sequence[RecordedCall], flops: Sequence[int]) -> tuple[NodeTime, ...]:
     """The nodes of the first call with their median times over all; `flops` are the first call's, in its order."""
-    by_node: dict[tuple[int, str], list[float]] = {}
+    by_node: dict[tuple[str, int, str], list[float]] = {}
     for call in calls:
         for node in call.nodes:
-            by_node.setdefault((node.index, node.name), []).append(node.elapsed)
+            by_node.setdefault(_identity(node), []).append(node.own_elapsed)
     return tuple(
-        NodeTime(node.name, node.op_type, median(by_node[node.index, node.name]), n_flops, node.output_bytes)
+        NodeTime(
+            name=node.name,
+            op_type=node.op_type,
+            elapsed=median(by_node[_identity(node)]),
+            flops=n_flops,
+            output_bytes=0 if node.is_container else node.output_bytes,
+        )
         for node, n_flops in zip(calls[0].nodes, flops, strict=True)
     )
+
+
+def _identity(node: NodeEvent) -> tuple[str, int, str]:
+    """What tells a node from all others: every graph counts its nodes from 0."""
+    return node.container, node.index, node.name
 
 
 def _bundle(bundle: BundleProfile, rates: MachineRates) -> dict[str, Any]:

@@ -3,17 +3,26 @@
 The file is a list of events in Chrome's Trace Event Format. A `model_run` is one call; the `Node` events within its
 time are its nodes. Weights that a kernel keeps in a layout of its own are missing from the shapes of its inputs.
 
+An If, a Loop or a Scan has an event of its own, whose time has that of the nodes in its graph in it. Each event is
+written when its node is done: those within a container stand before it, and began after it.
+
+    file    a  x  y  If  b        If   ├──────────────┤        its own: 20 − 8 − 9
+                                  x      ├───8──┤
+                                  y              ├─9─┤
+
 Source: ONNX Runtime's documentation, "Profiling Tools"; and what release 1.31 writes.
 """
 
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 _SUFFIX = "_kernel_time"
+_CONTAINERS = frozenset({"If", "Loop", "Scan"})
+"""Operators that run graphs of their own."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,24 @@ class NodeEvent:
     start: float
     """Seconds since the call began."""
     elapsed: float
-    """Seconds; the profiler counts in microseconds."""
+    """Seconds; the profiler counts in microseconds. A container's have those of the nodes within it in them."""
     inputs: tuple[TensorShape, ...]
     outputs: tuple[TensorShape, ...]
     output_bytes: int
+    container: str = ""
+    """The If, Loop or Scan whose graph has the node, by name; none for a node of the outer graph."""
+    within: float = 0.0
+    """Of the elapsed seconds, those of the nodes within a container."""
+
+    @property
+    def is_container(self) -> bool:
+        """Whether it runs a graph: what it puts out is what nodes within it have written."""
+        return self.op_type in _CONTAINERS
+
+    @property
+    def own_elapsed(self) -> float:
+        """Seconds that no node within it took."""
+        return max(0.0, self.elapsed - self.within)
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,7 @@ class RecordedCall:
 
     elapsed: float
     nodes: tuple[NodeEvent, ...]
+    """In the order in which they began; what is within a container follows it."""
 
 
 def recorded_calls(path: Path) -> list[RecordedCall]:
@@ -61,9 +85,24 @@ def recorded_calls(path: Path) -> list[RecordedCall]:
             if run >= 0:
                 nodes[run].append(_node(event, began=starts[run]))
     return [
-        RecordedCall(run["dur"] / 1e6, tuple(sorted(own, key=lambda node: node.start)))
+        RecordedCall(run["dur"] / 1e6, tuple(sorted(_nested(own), key=lambda node: (node.start, -node.elapsed))))
         for run, own in zip(runs, nodes, strict=True)
     ]
+
+
+def _nested(nodes: Sequence[NodeEvent]) -> list[NodeEvent]:
+    """The nodes of one call in the file's order, each with its container and what ran within it."""
+    found: list[NodeEvent] = []
+    outermost: list[int] = []  # indices of those that no container has been found for
+    for node in nodes:
+        within = 0.0
+        while node.is_container and outermost and found[outermost[-1]].start > node.start:
+            index = outermost.pop()
+            within += found[index].elapsed
+            found[index] = replace(found[index], container=node.name)
+        outermost.append(len(found))
+        found.append(replace(node, within=within))
+    return found
 
 
 def _node(event: Mapping[str, Any], *, began: int) -> NodeEvent:

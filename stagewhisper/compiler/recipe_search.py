@@ -17,8 +17,10 @@ METRICS = {
     "bundle_mb": "size on disk",
     "memory_mb": "peak memory",
 }
-"""What can be measured of a bundle; only `qoi` is better when it is larger."""
+"""What can be measured of a bundle."""
 
+LARGER_IS_BETTER = ("qoi",)
+"""All others are better when they are smaller."""
 NEED_DATA = ("wer", "cer", "qoi")
 BEST = "best"
 STRATEGIES = ("joint", "pass-by-pass")
@@ -93,19 +95,22 @@ def _evaluator(data: object, place: Place) -> Evaluator:
             raise place.at(key).error(f"{metric} is measured without data sets. Leave {key} out.")
     return Evaluator(
         metric=metric,
-        goal=_goal(fields.required("goal"), place.at("goal")) if "goal" in fields else None,
+        goal=_goal(fields.required("goal"), place.at("goal"), metric) if "goal" in fields else None,
         data=tuple(_text(entry, place.at("data").at(index)) for index, entry in enumerate(fields.items("data"))),
         limit=fields.integer("limit", at_least=1) if "limit" in fields else None,
     )
 
 
-def _goal(data: object, place: Place) -> Goal:
+def _goal(data: object, place: Place, metric: str) -> Goal:
     if data == BEST:
         return Goal()
     fields = Fields(data, place, known=("at_most", "at_least", "than"))
     given = [key for key in ("at_most", "at_least") if key in fields]
     if len(given) != 1:
         raise place.error(f"give at_most or at_least, or write {BEST}.")
+    wanted, better = ("at_least", "larger") if metric in LARGER_IS_BETTER else ("at_most", "smaller")
+    if given != [wanted]:
+        raise place.at(given[0]).error(f"{metric} is better when it is {better}. Write {wanted}, or the goal {BEST}.")
     than = fields.text("than") if "than" in fields else None
     number = fields.number(given[0])
     return Goal(at_most=number, than=than) if given == ["at_most"] else Goal(at_least=number, than=than)
@@ -125,12 +130,23 @@ def read_search(data: object, place: Place, *, passes: Sequence[str], evaluators
         raise place.error(
             f"no evaluator has the goal {BEST}, so there is nothing to search for. Give one of them that."
         )
+    choices = tuple(_choice(name, values, place.at("space").at(name), passes) for name, values in space.items())
+    _refuse_doubles(choices, list(space), place.at("space"))
     return Search(
         strategy=fields.text("strategy", choices=STRATEGIES, default="joint"),
         trials=fields.integer("trials", at_least=1),
         seed=fields.integer("seed", at_least=0, default=0),
-        space=tuple(_choice(name, values, place.at("space").at(name), passes) for name, values in space.items()),
+        space=choices,
     )
+
+
+def _refuse_doubles(choices: Sequence[Choice], names: Sequence[str], place: Place) -> None:
+    """`pack_qkv` and `pack_qkv#1` may be the same."""
+    seen: dict[tuple[int, str | None], str] = {}
+    for name, choice in zip(names, choices, strict=True):
+        first = seen.setdefault((choice.step, choice.parameter), name)
+        if first != name:
+            raise place.at(name).error(f"this is {first}, which stands there too. Leave one of them out.")
 
 
 def _choice(name: str, values: object, place: Place, passes: Sequence[str]) -> Choice:
@@ -147,7 +163,15 @@ def _choice(name: str, values: object, place: Place, passes: Sequence[str]) -> C
         raise place.error("expected a list of two values or more.")
     if not parameter and sorted(map(repr, values)) != ["False", "True"]:
         raise place.error("a pass runs or not: expected [true, false].")
+    for index, value in enumerate(values):
+        if any(_is_same(value, other) for other in values[:index]):
+            raise place.error(f"{value!r} stands there twice. Name each value once.")
     return Choice(found[int(number or 1) - 1], parameter or None, tuple(values))
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Whether a pass would be given the same: Python takes True for 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _text(value: object, place: Place) -> str:

@@ -33,6 +33,7 @@ from stagewhisper.compiler.search_best import BestBundle
 from stagewhisper.compiler.search_check import check_search, references_of
 from stagewhisper.compiler.search_footprint import DONE, FAILED, Footprint, Record
 from stagewhisper.compiler.search_goals import Goals, goals_of
+from stagewhisper.compiler.search_lock import alone_in
 from stagewhisper.compiler.search_measure import Measurer, MeasureText
 from stagewhisper.compiler.search_plan import SearchPlan
 from stagewhisper.compiler.search_space import Point, Space
@@ -98,11 +99,15 @@ def search(
 
     Raises:
         OptionError: the recipe has no search, cannot be carried out, or needs what is not given.
-        StagewhisperError: optuna is missing, the folder cannot be written, or a reference cannot be measured.
+        StagewhisperError: optuna is missing, the folder cannot be written, another search is at work there, or a
+            reference cannot be measured.
     """
     check_search(recipe)
-    searching = _Searching(checkpoint, recipe, folder, options or SearchOptions())
-    return searching.found(measure_text, on_point or _say_nothing)
+    _make(folder)
+    with alone_in(folder):
+        shutil.rmtree(folder / POINTS, ignore_errors=True)  # of a search that was stopped
+        searching = _Searching(checkpoint, recipe, folder, options or SearchOptions())
+        return searching.found(measure_text, on_point or _say_nothing)
 
 
 class _Searching:
@@ -110,7 +115,6 @@ class _Searching:
 
     def __init__(self, checkpoint: Checkpoint, recipe: Recipe, folder: Path, options: SearchOptions) -> None:
         self._checkpoint, self._recipe, self._folder, self._options = checkpoint, recipe, folder, options
-        _prepare(folder)
         self._source = source_digest(checkpoint, cache_dir=options.cache_dir or default_cache_dir())
         self._references = references_of(recipe)
         self._circumstances = self._all_circumstances()
@@ -239,11 +243,10 @@ def _record(recipe: Recipe, choices: Mapping[str, Any], started: float, *, state
     )
 
 
-def _prepare(folder: Path) -> None:
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StagewhisperError(
             f"Cannot write to {folder}: {error.strerror or error}. Name another folder, or make room there."
         ) from error
-    shutil.rmtree(folder / POINTS, ignore_errors=True)  # of a search that was stopped

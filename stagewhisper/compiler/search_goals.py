@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stagewhisper.compiler.recipe_search import NEED_DATA, Evaluator
+from stagewhisper.compiler.recipe_search import LARGER_IS_BETTER, NEED_DATA, Evaluator
 
 LATENCIES = ("encoder_ms", "prompt_ms", "step_ms", "window_ms")
-_LARGER_IS_BETTER = ("qoi",)
 _ROUNDING = 1e-9
 
 Metrics = Mapping[str, float]
@@ -31,7 +30,7 @@ class Axis:
     @property
     def sign(self) -> int:
         """What a value is multiplied by so that less is better."""
-        return -1 if self.evaluator.metric in _LARGER_IS_BETTER else 1
+        return -1 if self.evaluator.metric in LARGER_IS_BETTER else 1
 
     @property
     def has_goal(self) -> bool:

@@ -1,6 +1,7 @@
 """`stagewhisper profile` on a small random checkpoint, which it compiles first."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,9 @@ def test_the_page_fetches_nothing_and_escapes_names(document: dict[str, Any]) ->
         (["--trace", "none/out.json"], "Cannot write 'none/out.json'"),
         (["--html", "none/out.html"], "Cannot write 'none/out.html'"),
         (["another"], "unexpected argument 'another'"),
+        (["--other-precision", "int8"], "--other-precision int8 is for a second model, and there is none. Name it"),
+        (["--precision", "fp16"], "--precision fp16 is for GPUs, and a profile measures on the CPU"),
+        (["--compare", "other", "--other-precision", "fp16"], "--other-precision fp16 is for GPUs"),
     ],
 )
 def test_what_is_wrong_is_said_before_a_model_is_looked_for(
@@ -175,3 +179,19 @@ def test_a_damaged_bundle_is_named(bundle: Bundle, tmp_path: Path, capsys: pytes
     (damaged / "manifest.json").write_text("{}")
     assert main(["profile", str(damaged)]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_model_compiled_for_gpus_is_refused(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: int
+) -> None:
+    shutil.copytree(bundle.path, tmp_path / "half")
+    manifest = tmp_path / "half" / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**content, "target": "gpu", "precision": "fp16"}), encoding="utf-8")
+    names = [str(bundle.path)]
+    names.insert(place, "half")
+    assert main(["profile", names[0], "--compare", names[1], *QUICK]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "half is compiled in fp16 for GPUs; a profile measures on the CPU" in printed.err

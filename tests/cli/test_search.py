@@ -1,6 +1,7 @@
 """`stagewhisper search` on the embedded model and a clip of one word, and what is refused before any work."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stagewhisper.cli.search import _write as write_found
 from stagewhisper.cli.search_page import search_page
 from stagewhisper.cli.search_report import search_lines
 from stagewhisper.compiler import load_recipe
+from stagewhisper.compiler.search_lock import alone_in
 from tests.compiler.searched import N_RECIPES, Laboratory, laboratory, recipe_of, refuse_four_bits
 from tests.evaluation.parsed_page import Element, parsed
 from tests.sample import SAMPLE
@@ -142,11 +144,20 @@ def test_no_point_within_the_limits_is_an_error_with_the_nearest(
 def test_what_cannot_be_searched_is_refused(
     tmp_path: Path, old: str, new: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     recipe = write(tmp_path, RECIPE.replace(old, new) if old else RECIPE)
     assert re.search(message, failure(capsys, recipe, "-o", tmp_path / "out", *arguments))
     assert not (tmp_path / "out" / "footprint.jsonl").exists()
+
+
+def test_a_second_search_in_the_same_folder_is_refused_before_a_model_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write(tmp_path, RECIPE.replace("model: nano", "model: gone.pt"))
+    (tmp_path / "out").mkdir()
+    with alone_in(tmp_path / "out"):
+        error = failure(capsys, recipe, "-o", tmp_path / "out")
+    assert re.search(r"Another search \(process \d+\) is at work in .*out\. Wait until it ends, or name", error)
+    assert "gone.pt" in failure(capsys, recipe, "-o", tmp_path / "out")
 
 
 def test_a_recipe_without_a_search_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,11 +22,13 @@ from stagewhisper.compiler.profile import profile
 from stagewhisper.compiler.profile_calls import Subject, recorded, timed
 from stagewhisper.compiler.profile_inputs import Call, call_inputs
 from stagewhisper.compiler.profile_options import Phase, ProfileOptions, phases_of
-from stagewhisper.compiler.profile_results import MachineRates, PhaseProfile, Profile, floor_of
+from stagewhisper.compiler.profile_results import MachineRates, PhaseProfile, Profile, floor_of, merged_nodes
 from stagewhisper.compiler.profiler_events import NodeEvent, TensorShape, recorded_calls
+from stagewhisper.compiler.recipe import load_recipe
 from stagewhisper.compiler.roofline import best_rates
 from stagewhisper.compiler.sessions import open_session
 from stagewhisper.errors import BundleError, OptionError
+from stagewhisper.hub import find_model
 from tests.checkpoints import random_dims, save_openai
 
 N_AUDIO, N_GROUP, POSITION = 2, 3, 7
@@ -54,6 +56,20 @@ def optimised(bundle: Bundle) -> Bundle:
 def profiled(bundle: Bundle, optimised: Bundle) -> Profile:
     options = ProfileOptions(n_audio=N_AUDIO, n_group=N_GROUP, positions=(POSITION, 440), threads=1, repeats=3)
     return profile(bundle, optimised, options=options, names=("before", "after"))
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded model in int8: attention in a Scan in its encoder, and in an If in its decoder."""
+    checkpoint = load_checkpoint(find_model("nano"))
+    path = tmp_path_factory.mktemp("quantized") / "int8"
+    return compile_checkpoint(checkpoint, path, source="5", recipe=load_recipe("int8"), check="off").bundle
+
+
+@pytest.fixture(scope="module")
+def profiled_int8(quantized: Bundle) -> dict[str, PhaseProfile]:
+    options = ProfileOptions(positions=(POSITION,), threads=1, repeats=3)
+    return {phase.name: phase for phase in profile(quantized, options=options).bundles[0].phases}
 
 
 @pytest.fixture(scope="module")
@@ -358,16 +374,19 @@ def test_a_graph_that_onnx_runtime_refuses_is_a_bundle_error(tmp_path: Path) -> 
         open_session(tmp_path / "encoder.onnx")
 
 
+def run_entry(ts: int, dur: int) -> dict[str, Any]:
+    return {"cat": "Session", "name": "model_run", "ts": ts, "dur": dur, "args": {}}
+
+
+def node_entry(name: str, ts: int, dur: int = 5, *, op_type: str = "Add") -> dict[str, Any]:
+    about = {"op_name": op_type, "node_index": "3", "output_size": "8", "output_type_shape": [{"float": [2]}]}
+    return {"cat": "Node", "name": f"{name}_kernel_time", "ts": ts, "dur": dur, "args": about}
+
+
 def test_recorded_nodes_belong_to_the_call_in_whose_time_they_ran(tmp_path: Path) -> None:
-    def run(ts: int, dur: int) -> dict[str, Any]:
-        return {"cat": "Session", "name": "model_run", "ts": ts, "dur": dur, "args": {}}
-
-    def node(name: str, ts: int) -> dict[str, Any]:
-        about = {"op_name": "Add", "node_index": "3", "output_size": "8", "output_type_shape": [{"float": [2]}]}
-        return {"cat": "Node", "name": f"{name}_kernel_time", "ts": ts, "dur": 5, "args": about}
-
     path = tmp_path / "profile.json"
-    path.write_text(json.dumps([node("late", 150), run(100, 90), node("b", 20), node("a", 10), run(9, 50)]))
+    late, b, a = node_entry("late", 150), node_entry("b", 20), node_entry("a", 10)
+    path.write_text(json.dumps([late, run_entry(100, 90), b, a, run_entry(9, 50)]))
     first, second = recorded_calls(path)
     assert ([found.name for found in first.nodes], [found.name for found in second.nodes]) == (["a", "b"], ["late"])
     assert second.nodes[0].start == pytest.approx(50e-6)
@@ -379,3 +398,71 @@ def test_facts_need_no_weights(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "decoder.onnx").write_bytes(bundle.decoder.read_bytes())
     found: GraphFacts = graph_facts(tmp_path / "decoder.onnx")
     assert found.weight_bytes == graph_facts(bundle.decoder).weight_bytes > 0
+
+
+def test_a_containers_own_time_is_what_the_nodes_within_it_leave(tmp_path: Path) -> None:
+    entries = [
+        run_entry(0, 1000),
+        node_entry("before", 10, 5),
+        node_entry("x", 120, 30),
+        node_entry("y", 160, 20),
+        node_entry("inner", 110, 90, op_type="If"),
+        node_entry("z", 210, 40),
+        node_entry("outer", 100, 200, op_type="Scan"),
+        node_entry("after", 299, 1),  # both times are cut to microseconds
+    ]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(entries))
+    (call,) = recorded_calls(path)
+    assert [node.name for node in call.nodes] == ["before", "outer", "inner", "x", "y", "z", "after"]
+    assert [node.container for node in call.nodes] == ["", "", "outer", "inner", "inner", "outer", ""]
+    own = [round(1e6 * node.own_elapsed) for node in call.nodes]
+    assert own == [5, 200 - 90 - 40, 90 - 30 - 20, 30, 20, 40, 1]
+    nodes = merged_nodes([call], [0] * 7)
+    assert [round(1e6 * node.elapsed) for node in nodes] == own
+    assert [node.output_bytes for node in nodes] == [8, 0, 0, 8, 8, 8, 8]
+
+
+def test_nodes_of_the_same_name_in_two_containers_are_two(tmp_path: Path) -> None:
+    entries = [run_entry(0, 1000)]
+    for start, name, dur in ((100, "cross_0", 30), (300, "cross_1", 60)):
+        entries += [node_entry("node", start + 9, dur), node_entry(name, start, 90, op_type="If")]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(entries))
+    nodes = merged_nodes(recorded_calls(path), [0] * 4)
+    assert [round(1e6 * node.elapsed) for node in nodes if node.name == "node"] == [30, 60]
+
+
+def test_no_node_of_a_quantised_model_counts_twice(profiled_int8: dict[str, PhaseProfile]) -> None:
+    containers = {"encoder": "Scan", "prompt": "If", f"step at {POSITION}": "If"}
+    for name, op_type in containers.items():
+        phase = profiled_int8[name]
+        (container,) = [operator for operator in phase.operators if operator.op_type == op_type]
+        assert container.count > 1
+        spans = sum(node.elapsed for node in phase.trace.nodes if node.op_type == op_type)
+        within = sum(node.own_elapsed for node in phase.trace.nodes if node.container)
+        assert 0 < within < spans, "the nodes of the containers' graphs are listed themselves"
+        assert sum(node.own_elapsed for node in phase.trace.nodes) <= phase.trace.elapsed
+        assert container.elapsed < 0.5 * spans
+        assert all(node.output_bytes == 0 for node in phase.nodes if node.op_type == op_type)
+
+
+def test_nodes_in_branches_are_told_by_their_names(profiled_int8: dict[str, PhaseProfile]) -> None:
+    for name in ("prompt", f"step at {POSITION}"):
+        nodes = profiled_int8[name].trace.nodes
+        inner = [node.name for node in nodes if node.container]
+        assert inner
+        assert len({node.name for node in nodes}) == len(nodes)
+        assert all(node.name.startswith(f"{node.container}_") for node in nodes if node.container)
+
+
+def test_the_audios_cache_is_read_and_not_written(quantized: Bundle, profiled_int8: dict[str, PhaseProfile]) -> None:
+    dims = quantized.dims
+    frames = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_text_state
+    for name, n_new in (("prompt", 4), (f"step at {POSITION}", 1)):
+        phase = profiled_int8[name]
+        assert frames < phase.bytes.cross_cache < 1.2 * frames, "int8, and scales"
+        assert phase.bytes.other_outputs == 4 * dims.n_vocab
+        # Attention's inputs and outputs, the MLP's and a few rows of scales: no multiple of the audio's cache.
+        assert phase.bytes.intermediate > 0
+        assert phase.bytes.intermediate < (frames if n_new == 1 else 3 * frames)

@@ -264,6 +264,14 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
             STEP + "fuse_gelu\nevaluators: [{metric: step_ms, goal: {at_most: 1, at_least: 2}}]",
             "give at_most or at_least",
         ),
+        (
+            STEP + "fuse_gelu\nevaluators: [{metric: step_ms, goal: {at_least: 3}}]",
+            r"evaluators\[0\].goal.at_least: step_ms is better when it is smaller. Write at_most, or the goal best.",
+        ),
+        (
+            STEP + "fuse_gelu\nevaluators: [{metric: qoi, data: [clips], goal: {at_most: 95, than: exact}}]",
+            r"goal.at_most: qoi is better when it is larger. Write at_least, or the goal best.",
+        ),
         (STEP + "fuse_gelu\nsearch: {trials: 3, space: {fuse_gelu: [true, false]}}", "no evaluator has the goal best"),
         (SEARCHED + "{trials: 3}", "search: space is empty"),
         (SEARCHED + "{trials: 0, space: {pack_qkv: [true, false]}}", "search.trials: 0 stands here"),
@@ -282,6 +290,12 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
         (SEARCHED + "{trials: 3, space: {'fuse_gelu#3': [true, false]}}", "there is no 'fuse_gelu#3'"),
         (SEARCHED + "{trials: 3, space: {pack_qkv: [true]}}", "expected a list of two values or more"),
         (SEARCHED + "{trials: 3, space: {pack_qkv: [1, 2]}}", "a pass runs or not"),
+        (SEARCHED + "{trials: 3, space: {pack_qkv.bits: [32, 64, 32.0]}}", r"pack_qkv.bits: 32.0 stands there twice"),
+        (SEARCHED + "{trials: 3, space: {pack_qkv.keep: [[a], [], [a]]}}", r"\['a'\] stands there twice"),
+        (
+            SEARCHED + "{trials: 3, space: {pack_qkv: [true, false], 'pack_qkv#1': [false, true]}}",
+            "pack_qkv#1: this is pack_qkv, which stands there too",
+        ),
         (
             SEARCHED + "{trials: 3, space: {pack_qkv.bits: [1, 2]}}",
             "search.space: the pass 'pack_qkv' has no parameter 'bits'",
