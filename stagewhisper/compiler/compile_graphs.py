@@ -75,7 +75,13 @@ def compile_graphs(
         for name in GRAPHS:
             model = models.pop(name)
             equivalence = _equivalence(cases.pop(name), comparison, name) if comparison is not None else None
-            reports[name] = run_passes(model, recipe.steps_for(name), disabled=disabled, equivalence=equivalence)
+            reports[name] = run_passes(
+                model,
+                recipe.steps_for(name),
+                disabled=disabled,
+                equivalence=equivalence,
+                tolerance=recipe.tolerance,
+            )
             if folder is not None:
                 with nullcontext() if equivalence is None else equivalence.weights_from_disk(model):
                     ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")

@@ -28,7 +28,7 @@ RECIPE_OF_PRECISION = {"fp32": "exact", "int8": "int8", "int4": "small", "fp16":
 PIPELINE = "pipeline"
 """What `include` calls the list in `pipeline.py`."""
 
-_KEYS = ("name", "description", "model", "target", "precision", "passes", "evaluators", "search")
+_KEYS = ("name", "description", "model", "target", "precision", "tolerance", "passes", "evaluators", "search")
 _STEP_KEYS = ("pass", "graphs", "parameters", "tolerance")
 
 
@@ -55,6 +55,8 @@ class Recipe:
     precision: str
     steps: tuple[RecipeStep, ...]
     description: str = ""
+    tolerance: float | None = None
+    """How far all passes together may change a graph's numbers; None is as far as the one that may change them most."""
     model: str | None = None
     """What is compiled when nothing else is named."""
     evaluators: tuple[Evaluator, ...] = ()
@@ -67,7 +69,7 @@ class Recipe:
     def digest_without(self, disabled: Collection[str] = ()) -> str:
         """SHA-256 of what decides about a bundle: target, precision, and the passes that are not switched off."""
         passes = [_step_data(step) for step in self.steps if step.step.name not in disabled]
-        decisive = {"target": self.target, "precision": self.precision, "passes": passes}
+        decisive = {"target": self.target, "precision": self.precision, **self._stated_tolerance(), "passes": passes}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,8 +79,12 @@ class Recipe:
             **({"description": self.description} if self.description else {}),
             "target": self.target,
             "precision": self.precision,
+            **self._stated_tolerance(),
             "passes": [_step_data(step) for step in self.steps],
         }
+
+    def _stated_tolerance(self) -> dict[str, float]:
+        return {} if self.tolerance is None else {"tolerance": self.tolerance}
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -133,6 +139,7 @@ def _read(path: Path, *, file: str, including: tuple[Path, ...]) -> Recipe:
         model=fields.text("model") if "model" in fields else None,
         target=fields.text("target", choices=TARGETS, default="cpu"),
         precision=fields.text("precision", choices=tuple(RECIPE_OF_PRECISION)),
+        tolerance=fields.number("tolerance", above=0) if "tolerance" in fields else None,
         steps=steps,
         evaluators=evaluators,
         search=(

@@ -48,6 +48,8 @@ class Report:
     difference: float | None = None
     """From the graph before all passes, where it was compared."""
     where: str = ""
+    allowed: float | None = None
+    """How large the difference might have been."""
     ms_before: Mapping[str, float] = field(default_factory=dict)
     ms_after: Mapping[str, float] = field(default_factory=dict)
 
@@ -94,7 +96,7 @@ def _total(report: Report) -> list[str]:
         _change(sum(report.op_types_before.values()), sum(report.op_types_after.values()), "d"),
         _change(report.bytes_before / 1e6, report.bytes_after / 1e6, ".1f"),
         *([_ms(report.ms_before, report.ms_after)] if report.ms_before else []),
-        _found(report.difference, report.where),
+        _found(report.difference, report.where) + (f", {report.allowed:.1e} allowed" if report.allowed else ""),
     ]
 
 

@@ -362,6 +362,15 @@ def test_a_pass_that_breaks_the_numbers_stops_the_compilation_and_leaves_nothing
     assert list((tmp_path / "bundles").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["int8", "small", "gpu-fp16"])
+def test_shipped_recipes_keep_the_numbers_as_they_say(wider: Checkpoint, tmp_path: Path, name: str) -> None:
+    made = compile_checkpoint(wider, tmp_path / "bundle", source="5", recipe=load_recipe(name), check="end")
+    for report in made.graphs.values():
+        assert report.difference is not None
+        assert report.allowed is not None
+        assert 0 < report.difference <= report.allowed <= 0.3
+
+
 def test_a_recipe_that_cannot_be_carried_out_leaves_nothing(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("precision: fp32\npasses: [nothing]")
     with pytest.raises(OptionError, match=r"wrong\.yaml: passes\[0\]: No pass named 'nothing'"):

@@ -108,6 +108,17 @@ def test_a_recipe_is_read_with_everything_it_says(tmp_path: Path) -> None:
     assert recipe.search.space == (Choice(3, "block_size", (32, 64)), Choice(1, None, (True, False)))
 
 
+def test_how_far_all_passes_may_change_the_numbers_is_part_of_a_recipe(tmp_path: Path) -> None:
+    passes = "passes: [quantize_dynamic]\n"
+    strict, plain = recipe_of(tmp_path, INT8 + "tolerance: 0.1\n" + passes), recipe_of(tmp_path, INT8 + passes)
+    assert (strict.tolerance, plain.tolerance) == (0.1, None)
+    assert strict.to_dict()["tolerance"] == 0.1
+    assert "tolerance" not in plain.to_dict()
+    assert strict.digest_without() != plain.digest_without()
+    with pytest.raises(OptionError, match=r"mine\.yaml: tolerance: 0 stands here; expected a number above 0"):
+        recipe_of(tmp_path, INT8 + "tolerance: 0\n" + passes)
+
+
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
     data = {"precision": "fp32", "passes": ["broadcast_tile", {"pass": "make_kv_cache_static", "graphs": "decoder"}]}
     of_json = recipe_of(tmp_path, json.dumps(data), "mine.json")
