@@ -66,8 +66,21 @@ def test_without_a_place_the_bundle_goes_where_transcribe_finds_it(
     assert read_bundle(bundle).precision == "int8", "the default of whoever compiles"
     made = bundle.stat().st_ino
     assert main(["compile", str(checkpoint), *QUICK]) == 0
-    assert capsys.readouterr().out == first, "it was there already, and tells what happened then"
+    again = capsys.readouterr().out
+    assert "; numbers were not compared; found in the cache, compiled in " in again
+    assert again.replace("found in the cache, compiled in ", "") == first, "it tells what happened then"
     assert bundle.stat().st_ino == made
+
+
+def test_what_was_compared_less_than_asked_for_is_compiled_again(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"off": "numbers were not compared", "end": "compared at the end", "each": "compared after each pass"}
+    for check, done, was_there in (("off", "off", False), ("each", "each", False), ("end", "each", True)):
+        assert main(["compile", str(checkpoint), "--precision", "fp32", "--check", check]) == 0
+        line = capsys.readouterr().out.splitlines()[-3]
+        assert said[done] in line
+        assert ("found in the cache" in line) is was_there
 
 
 def test_json_has_the_recipe_and_what_each_pass_did(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

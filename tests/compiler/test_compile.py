@@ -22,7 +22,7 @@ import stagewhisper.compiler.compile
 from stagewhisper.bundle import FILES, Bundle, read_bundle
 from stagewhisper.checkpoint import Checkpoint, ModelDims, load_checkpoint
 from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, load_recipe, read_report
-from stagewhisper.compiler.compile import compiler_version
+from stagewhisper.compiler.compile import compiler_version, found_or_compiled
 from stagewhisper.compiler.recipe import GRAPHS
 from stagewhisper.engines.onnxruntime import OnnxRuntimeEngine
 from stagewhisper.errors import BundleError, CheckpointError, CompilerError, OptionError, TokenizerError
@@ -278,6 +278,20 @@ def test_recipes_have_bundles_of_their_own(wider: Checkpoint, tmp_path: Path) ->
     exact, int8, small, half = (sum(file.stat().st_size for file in bundle.path.iterdir()) for bundle in bundles)
     assert small < int8 < half < exact
     assert [compiled(wider, recipe=recipe, cache_dir=tmp_path) for recipe in recipes] == bundles
+
+
+def test_a_bundle_is_compiled_again_where_its_numbers_were_compared_less(
+    checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    with caplog.at_level(logging.INFO, LOGGER):
+        for check in ("off", "end", "off", "end"):
+            bundle, was_there = found_or_compiled(checkpoint, check=check, cache_dir=tmp_path)
+            found.append((read_report(bundle).check, was_there))
+    assert found == [("off", False), ("end", False), ("end", True), ("end", True)]
+    assert "were compared less than --check end asks for" in caplog.text
+    with pytest.raises(OptionError, match="check is 'never'"):
+        compiled(checkpoint, check="never", cache_dir=tmp_path)
 
 
 def test_a_recipe_without_a_pass_has_a_bundle_of_its_own(checkpoint: Checkpoint, tmp_path: Path) -> None:
