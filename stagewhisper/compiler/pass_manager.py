@@ -22,6 +22,7 @@ import onnx_ir as ir
 from stagewhisper.compiler.contract import FP32_TOLERANCE, Contract, Pass, contract_of
 from stagewhisper.compiler.equivalence import Difference, Equivalence
 from stagewhisper.compiler.graph_tools import ALIASES
+from stagewhisper.compiler.layer_patterns import patterns_of, unmatched
 from stagewhisper.compiler.passes import PASSES
 from stagewhisper.compiler.report import Parameter, PassRecord, Report
 from stagewhisper.compiler.steps import PassStep as PassStep
@@ -203,6 +204,7 @@ def _too_much(found: Difference, allowed: float) -> str:
 
 def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None) -> PassRecord:
     before, form = _size(model.graph), _form(model.graph)
+    nameless = unmatched(model.graph, patterns_of(planned.step))
     ms_before = dict(equivalence.milliseconds) if equivalence else {}
     started = time.perf_counter()
     with _blaming(f"the pass {planned.step.name!r}"):
@@ -224,6 +226,7 @@ def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None
         bytes_before=before.n_bytes,
         bytes_after=after.n_bytes,
         parameters={name: _plain(value) for name, value in planned.step.parameters.items()},
+        unmatched=nameless,
         tolerance=planned.contract.tolerance if equivalence and changed else None,
         difference=found.size if found else None,
         where=found.where if found else "",

@@ -8,7 +8,7 @@ Reading a recipe imports no pass, so that a compiled model is found in the cache
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ PIPELINE = "pipeline"
 """What `include` calls the list in `pipeline.py`."""
 
 _KEYS = ("name", "description", "model", "target", "precision", "tolerance", "passes", "evaluators", "search")
-_STEP_KEYS = ("pass", "graphs", "parameters", "tolerance")
+_STEP_KEYS = ("pass", "graphs", "parameters", "tolerance", "optional")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class RecipeStep:
     graphs: tuple[str, ...] = GRAPHS
     place: str = field(default="", compare=False)
     """Where it stands, for messages."""
+    optional: bool = field(default=True, compare=False)
+    """Whether it may find nothing to do; one that a recipe names itself may not, unless it says so."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Recipe:
 
     def digest_without(self, disabled: Collection[str] = ()) -> str:
         """SHA-256 of what decides about a bundle: target, precision, and the passes that are not switched off."""
-        passes = [_step_data(step) for step in self.steps if step.step.name not in disabled]
+        steps = [step for step in self.steps if step.step.name not in disabled]
+        passes = [{key: value for key, value in _step_data(step).items() if key != "optional"} for step in steps]
         decisive = {"target": self.target, "precision": self.precision, **self._stated_tolerance(), "passes": passes}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -156,7 +159,7 @@ def _steps(fields: Fields, *, folder: Path, including: tuple[Path, ...]) -> tupl
     for index, entry in enumerate(fields.items("passes")):
         place = fields.place.at("passes").at(index)
         if isinstance(entry, str):
-            steps.append(RecipeStep(PassStep(entry), place=str(place)))
+            steps.append(RecipeStep(PassStep(entry), place=str(place), optional=False))
         elif isinstance(entry, dict) and "include" in entry:
             steps += _included(Fields(entry, place, known=("include",)), folder, including)
         else:
@@ -169,7 +172,7 @@ def _included(fields: Fields, folder: Path, including: tuple[Path, ...]) -> Sequ
     if name == PIPELINE:
         return [RecipeStep(step, place="pipeline.py") for step in FP32]
     try:
-        return _load(name, folder=folder, including=including).steps
+        return [replace(step, optional=True) for step in _load(name, folder=folder, including=including).steps]
     except OptionError as error:
         raise fields.place.error(f"include: {error}") from error
 
@@ -184,6 +187,7 @@ def _step(fields: Fields) -> RecipeStep:
         ),
         graphs=GRAPHS if graphs == "both" else (graphs,),
         place=str(fields.place),
+        optional=fields.flag("optional", default=False),
     )
 
 
@@ -198,4 +202,6 @@ def _step_data(step: RecipeStep) -> Mapping[str, Any]:
         }
     if step.step.tolerance is not None:
         data["tolerance"] = step.step.tolerance
+    if step.optional:
+        data["optional"] = True
     return data

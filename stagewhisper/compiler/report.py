@@ -23,6 +23,8 @@ class PassRecord:
     bytes_before: int
     bytes_after: int
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
+    """Patterns of the parameters by which no layer was called when the pass began."""
     tolerance: float | None = None
     """Largest difference that was allowed; this and the rest are None or empty where nothing was compared."""
     difference: float | None = None
@@ -60,7 +62,9 @@ class Report:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
         """The report that `to_dict` gave."""
-        passes = tuple(PassRecord(**record) for record in data["passes"])
+        passes = tuple(
+            PassRecord(**{**record, "unmatched": tuple(record.get("unmatched", ()))}) for record in data["passes"]
+        )
         return cls(**{**data, "passes": passes, "switched_off": tuple(data["switched_off"])})
 
 

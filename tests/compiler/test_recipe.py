@@ -119,6 +119,17 @@ def test_how_far_all_passes_may_change_the_numbers_is_part_of_a_recipe(tmp_path:
         recipe_of(tmp_path, INT8 + "tolerance: 0\n" + passes)
 
 
+def test_a_pass_may_find_nothing_where_it_is_included_or_says_so(tmp_path: Path) -> None:
+    passes = "passes: [{include: pipeline}, fuse_gelu, {pass: fuse_bias_gelu, optional: true}, {pass: fuse_gelu}]\n"
+    recipe = recipe_of(tmp_path, HEAD + passes)
+    assert [step.optional for step in recipe.steps] == [True] * len(FP32) + [False, True, False]
+    again = recipe_of(tmp_path, json.dumps(recipe.to_dict()), "again.json")
+    assert [step.optional for step in again.steps] == [step.optional for step in recipe.steps]
+    assert recipe.digest_without() == recipe_of(tmp_path, (HEAD + passes).replace("true", "false")).digest_without()
+    included = recipe_of(tmp_path, HEAD + "passes: [{include: again.json}]", "outer.yaml")
+    assert all(step.optional for step in included.steps)
+
+
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
     data = {"precision": "fp32", "passes": ["broadcast_tile", {"pass": "make_kv_cache_static", "graphs": "decoder"}]}
     of_json = recipe_of(tmp_path, json.dumps(data), "mine.json")
@@ -236,6 +247,19 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
             "precision: int8\ntarget: gpu\npasses: [convert_to_fp16, quantize_blockwise]",
             r"quantize_blockwise has to stand before convert_to_fp16",
         ),
+        (
+            INT8 + "passes: [{include: pipeline}, quantize_dynamic, convolution_to_matmul]",
+            r"passes\[2\]: convolution_to_matmul has to stand before quantize_dynamic: .* would stay float32",
+        ),
+        (
+            INT8 + "passes: [{include: int8}, fuse_cross_attention]",
+            r"passes\[1\]: quantize_cross_kv stands before fuse_cross_attention and leaves it nothing to do",
+        ),
+        (
+            INT8 + "passes: [{include: pipeline}, {pass: fuse_cross_attention, optional: true}, quantize_cross_kv]",
+            r"passes\[2\]: fuse_cross_attention stands before quantize_cross_kv and leaves it nothing to do",
+        ),
+        (STEP + "{pass: fuse_gelu, optional: maybe}", r"passes\[0\].optional: 'maybe' .* expected true or false"),
         (STEP + "decoder_masked_attention", "decoder_masked_attention needs make_kv_cache_static before it"),
         (
             STEP + "{pass: group_query_attention, parameters: {cache_scales: scales.json}}",
