@@ -69,11 +69,11 @@ def run(arguments: argparse.Namespace, _: Messages) -> int:
     if arguments.dry_run:
         _print_plan(checkpoint, recipe, arguments)
         return 0
-    report = _compiled(checkpoint, recipe, arguments)
+    report, was_there = _compiled(checkpoint, recipe, arguments)
     if arguments.json:
         print_text(json.dumps({"bundle": str(report.bundle.path), **json.loads(report.to_json())}, indent=1))
     else:
-        print_text("\n".join([*_lines(report), _use(report, arguments)]))
+        print_text("\n".join([*_lines(report, was_there=was_there), _use(report, arguments)]))
     return 0
 
 
@@ -175,25 +175,31 @@ def _print_plan(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.
         print_text("\n".join([*_tables(reports), "", *_measured(plan), f"{_headline(plan)}; nothing was written"]))
 
 
-def _compiled(checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.Namespace) -> "CompiledReport":
-    from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, read_report, source_digest
+def _compiled(
+    checkpoint: "Checkpoint", recipe: "Recipe", arguments: argparse.Namespace
+) -> "tuple[CompiledReport, bool]":
+    """The report, and whether the bundle was in the cache."""
+    from stagewhisper.compiler import compile_checkpoint, default_cache_dir, read_report, source_digest
+    from stagewhisper.compiler.compile import found_or_compiled
 
     cache_dir = hub_options(arguments)["cache_dir"] or default_cache_dir()
     options: dict[str, Any] = {"recipe": recipe, "disabled": arguments.disable_pass, "check": arguments.check}
     if arguments.output is None:
-        return read_report(compiled(checkpoint, cache_dir=cache_dir, **options))
+        bundle, was_there = found_or_compiled(checkpoint, cache_dir=cache_dir, **options)
+        return read_report(bundle), was_there
     source = source_digest(checkpoint, cache_dir=cache_dir)
-    return compile_checkpoint(checkpoint, Path(arguments.output), source=source, **options)
+    return compile_checkpoint(checkpoint, Path(arguments.output), source=source, **options), False
 
 
-def _lines(report: "CompiledReport") -> list[str]:
+def _lines(report: "CompiledReport", *, was_there: bool) -> list[str]:
     sizes = ", ".join(f"{name} {_megabytes(report.bundle, name):.1f} MB" for name in report.graphs)
+    found = "found in the cache, compiled in " if was_there else ""
     checked = {"off": "numbers were not compared", "end": "compared at the end", "each": "compared after each pass"}
     return [
         *_tables(report.graphs),
         "",
         *_measured(report.recipe),
-        f"{_headline(report.recipe)}; {checked[report.check]}; {report.seconds:.1f} s",
+        f"{_headline(report.recipe)}; {checked[report.check]}; {found}{report.seconds:.1f} s",
         f"{report.bundle.path}: {sizes}",
     ]
 

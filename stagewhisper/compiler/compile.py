@@ -18,7 +18,7 @@ from stagewhisper import __version__
 from stagewhisper.atomic import writing_atomically
 from stagewhisper.bundle import FORMAT_VERSION, Bundle, file_digest, read_bundle, writing_bundle
 from stagewhisper.checkpoint import Checkpoint
-from stagewhisper.compiler.compiled_report import CompiledReport
+from stagewhisper.compiler.compiled_report import CompiledReport, read_report
 from stagewhisper.compiler.recipe import Recipe, load_recipe
 from stagewhisper.errors import BundleError, CheckpointError, OptionError
 from stagewhisper.tokenizer import load_tokenizer
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RECIPE = "exact"
 
-CHECKS = ("each", "end", "off")
+CHECKS = ("each", "end", "off")  # the strictest first
 """When numbers are compared with those before the passes: after each of them, at the end, or not at all."""
 
 ABANDONED_AFTER = 24 * 3600.0
@@ -46,8 +46,8 @@ def compiled(
 ) -> Bundle:
     """The bundle of `checkpoint` in the user's cache, compiled now if it is not there, is damaged or is outdated.
 
-    The recipe is `exact` unless another is given; `disabled` names passes of it to be left out, and `check` is when a
-    new bundle's numbers are compared with the checkpoint's.
+    The recipe is `exact` unless another is given; `disabled` names passes of it to be left out, and `check` is when
+    the bundle's numbers are compared with the checkpoint's: one that was compared less is compiled again.
 
     Raises:
         BundleError: the cache cannot be written.
@@ -55,13 +55,46 @@ def compiled(
         OptionError: the recipe cannot be carried out.
         CompilerError: a pass failed, or broke its graph or its numbers.
     """
+    return found_or_compiled(checkpoint, recipe=recipe, disabled=disabled, check=check, cache_dir=cache_dir)[0]
+
+
+def found_or_compiled(
+    checkpoint: Checkpoint,
+    *,
+    recipe: Recipe | None = None,
+    disabled: Collection[str] = (),
+    check: str = "off",
+    cache_dir: Path | None = None,
+) -> tuple[Bundle, bool]:
+    """What `compiled` gives, and whether it was in the cache."""
     cache_dir = cache_dir or default_cache_dir()
     recipe = recipe or load_recipe(DEFAULT_RECIPE)
     source = source_digest(checkpoint, cache_dir=cache_dir)
     wanted = _bundle(checkpoint, Path(), source=source, recipe=recipe, disabled=disabled)
     wanted = replace(wanted, path=cache_dir / "bundles" / _folder_name(wanted))
     with _ONE_AT_A_TIME:
-        return _read(wanted) or _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check)
+        found = _read(wanted)
+        if found is not None and _is_checked(found, check):
+            return found, True
+        if found is not None:
+            logger.info("The numbers of %s were compared less than --check %s asks for.", found.path, check)
+        return _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check), False
+
+
+def _is_checked(bundle: Bundle, check: str) -> bool:
+    """Whether the bundle's numbers were compared as often as `check` asks for."""
+    if check == "off":
+        return True
+    try:
+        done = read_report(bundle).check
+        if CHECKS.index(done) <= CHECKS.index(check):
+            return True
+    except ValueError:
+        return False  # another word than ours, or the caller's: compiling refuses that one
+    except BundleError as error:
+        logger.warning("%s", error)
+        return False
+    return False
 
 
 def _read(wanted: Bundle) -> Bundle | None:
@@ -129,7 +162,17 @@ def compile_checkpoint(
         tokenizer.save(folder / "tokenizer.json")
         report = CompiledReport(bundle, recipe.to_dict(), check, time.monotonic() - started, reports)
         (folder / bundle.report.name).write_text(report.to_json(), encoding="utf-8")
+        _remove_less_checked(path, check)
     return replace(report, bundle=read_bundle(path))
+
+
+def _remove_less_checked(path: Path, check: str) -> None:
+    """Makes room: a bundle of the same files would stay, with a report that knows less."""
+    try:
+        if path.exists() and not _is_checked(read_bundle(path), check):
+            shutil.rmtree(path)
+    except (BundleError, OSError):
+        pass  # it is replaced anyway, or that fails with a reason
 
 
 def _bundle(checkpoint: Checkpoint, path: Path, *, source: str, recipe: Recipe, disabled: Collection[str]) -> Bundle:

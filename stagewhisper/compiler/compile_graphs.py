@@ -17,8 +17,10 @@ from stagewhisper.checkpoint import Checkpoint
 from stagewhisper.compiler.cases import decoder_cases, encoder_cases, recorded_windows
 from stagewhisper.compiler.equivalence import Case, Equivalence, Options
 from stagewhisper.compiler.export import export_decoder, export_encoder
+from stagewhisper.compiler.layer_patterns import patterns_of, unmatched
 from stagewhisper.compiler.pass_manager import run_passes
 from stagewhisper.compiler.recipe import GRAPHS, Recipe
+from stagewhisper.compiler.recipe_done import check_done
 from stagewhisper.compiler.recipe_rules import without
 from stagewhisper.compiler.report import Report
 from stagewhisper.compiler.sampled_inputs import (
@@ -68,6 +70,8 @@ def compile_graphs(
     without(recipe, disabled)
     models = {name: export(checkpoint) for name, export in _EXPORTS.items()}
     cases = _cases(models, checkpoint, comparison) if comparison is not None else {}
+    patterns = {pattern for step in recipe.steps for pattern in patterns_of(step.step)}
+    nameless = {name: unmatched(model.graph, patterns) for name, model in models.items()}
     reports = {}
     with ExitStack() as until_saved:
         if wanted_by(step for step in recipe.steps_for("decoder") if step.name not in disabled):
@@ -75,10 +79,17 @@ def compile_graphs(
         for name in GRAPHS:
             model = models.pop(name)
             equivalence = _equivalence(cases.pop(name), comparison, name) if comparison is not None else None
-            reports[name] = run_passes(model, recipe.steps_for(name), disabled=disabled, equivalence=equivalence)
+            reports[name] = run_passes(
+                model,
+                recipe.steps_for(name),
+                disabled=disabled,
+                equivalence=equivalence,
+                tolerance=recipe.tolerance,
+            )
             if folder is not None:
                 with nullcontext() if equivalence is None else equivalence.weights_from_disk(model):
                     ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.weights")
+    check_done(recipe, reports, disabled=disabled, unmatched=nameless)
     return reports
 
 

@@ -28,7 +28,7 @@ _SMALLEST, _LARGEST = -128, 127
 _FREE = np.int8(_SMALLEST)
 """What comparisons fill the free positions of a buffer with: keys of which all channels are clipped do not occur."""
 
-_UNFILLED = 0.6180339887  # as `make_kv_cache_static` marks them
+_UNFILLED = 0.6181640625  # as `make_kv_cache_static` marks them
 _PAST_K, _PAST_V, _K_SCALE, _V_SCALE = 3, 4, 12, 13
 
 Scales = Mapping[str, float | Sequence[float]]

@@ -2,6 +2,9 @@
 
     pass ─► count of rewrites ─► verify: is the graph legal? ─► equivalence: are its numbers the same? ─► next pass
 
+Numbers are compared after each pass, or twice: before the first pass that may change them by more than rounding, where
+hardly anything is allowed, and at the end, where as much is allowed as the recipe says.
+
 A pass that raises, makes the graph illegal or breaks its numbers stops everything and is named.
 """
 
@@ -16,9 +19,10 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from stagewhisper.compiler.contract import Contract, Pass, contract_of
+from stagewhisper.compiler.contract import FP32_TOLERANCE, Contract, Pass, contract_of
 from stagewhisper.compiler.equivalence import Difference, Equivalence
 from stagewhisper.compiler.graph_tools import ALIASES
+from stagewhisper.compiler.layer_patterns import patterns_of, unmatched
 from stagewhisper.compiler.passes import PASSES
 from stagewhisper.compiler.report import Parameter, PassRecord, Report
 from stagewhisper.compiler.steps import PassStep as PassStep
@@ -51,10 +55,13 @@ def run_passes(
     *,
     disabled: Collection[str] = (),
     equivalence: Equivalence | None = None,
+    tolerance: float | None = None,
 ) -> Report:
     """What the passes did to the model's graph, which they edit in place.
 
-    `disabled` names passes to be left out. Without an `equivalence` the numbers are not compared.
+    `disabled` names passes to be left out. Without an `equivalence` the numbers are not compared. `tolerance` is how
+    far all passes together may change the numbers where one of them may do so by more than rounding; without it, as
+    far as the one that may change them most.
 
     Raises:
         OptionError: there is no pass of a name, or it has no such parameter.
@@ -67,8 +74,7 @@ def run_passes(
         verify(model)
         if equivalence is not None:
             equivalence.start(model)
-    runner = _run_and_compare_at_the_end if equivalence and not equivalence.options.each else _run_all
-    records, found = runner(model, planned, equivalence)
+    records, found = _run_and_compare(model, planned, equivalence, tolerance)
     if ALIASES in model.graph.metadata_props:
         model.metadata_props[ALIASES] = model.graph.metadata_props[ALIASES]
     return Report(
@@ -81,6 +87,7 @@ def run_passes(
         bytes_after=_size(model.graph).n_bytes,
         difference=found.size if found else None,
         where=found.where if found else "",
+        allowed=_allowed(records, tolerance) if found else None,
         ms_before=dict(equivalence.first_milliseconds) if equivalence else {},
         ms_after=dict(equivalence.milliseconds) if equivalence else {},
     )
@@ -119,38 +126,85 @@ def _check_known(disabled: Collection[str]) -> None:
             raise OptionError(f"No pass named {name!r} to switch off. Known: {', '.join(PASSES.names())}.")
 
 
-def _run_all(
-    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence | None
+def _run_and_compare(
+    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence | None, tolerance: float | None
 ) -> tuple[list[PassRecord], Difference | None]:
+    if equivalence is None:
+        return [_run_one(model, one, None) for one in planned], None
+    if not equivalence.options.each:
+        return _run_and_compare_twice(model, planned, equivalence, tolerance)
     records = [_run_one(model, one, equivalence) for one in planned]
-    if equivalence is None or not equivalence.options.each:
-        return records, None
-    return records, equivalence.compare_with_first(model)
+    found = equivalence.compare_with_first(model)
+    reason = _too_much(found, _allowed(records, tolerance))
+    if reason and records:
+        raise _together(reason)
+    return records, found
 
 
-def _run_and_compare_at_the_end(
-    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence | None
+def _run_and_compare_twice(
+    model: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence, tolerance: float | None
 ) -> tuple[list[PassRecord], Difference | None]:
-    """Where the last graph is not the first one's equal, the passes run again on a copy to find out which broke it."""
-    assert equivalence is not None  # noqa: S101
-    copy = model.clone()
-    records = [_run_one(model, one, equivalence) for one in planned]
-    allowed = sum(record.tolerance for record in records if record.tolerance is not None)
-    try:
-        found = equivalence.compare_with_first(model)
-        if found.size <= allowed or not records:
-            return records, found
-        reason = f"{found.size:.1e} in {found.where}, where {allowed:.1e} is allowed"
-    except CompilerError as error:
-        reason = str(error)
+    """Where the numbers have changed too much, the passes run again on a copy to find out which of them did it."""
+    copy, n_exact = model.clone(), _n_exact(planned)
+    records: list[PassRecord] = []
+    found: Difference | None = None
+    for part in (planned[:n_exact], planned[n_exact:]):
+        new = [_run_one(model, one, equivalence) for one in part]
+        records += new
+        if found is not None and not any(map(_has_changed, new)):
+            break  # nothing to compare that was not compared already
+        try:
+            found = equivalence.compare_with_first(model)
+            reason = _too_much(found, _allowed(records, tolerance)) if records else ""
+        except CompilerError as error:
+            reason = str(error).removesuffix(".")
+        if reason:
+            _find_culprit(copy, planned[: len(records)], equivalence, reason)
+    return records, found
+
+
+def _n_exact(planned: Sequence[_Planned]) -> int:
+    """How many passes stand before the first that may change numbers by more than rounding."""
+    lossy = (index for index, one in enumerate(planned) if one.contract.tolerance > FP32_TOLERANCE)
+    return next(lossy, len(planned))
+
+
+def _find_culprit(copy: ir.Model, planned: Sequence[_Planned], equivalence: Equivalence, reason: str) -> None:
+    """Always an error, which names the pass if one alone is to blame."""
     logger.info("The numbers have changed (%s). Running the passes again to find out which one did it.", reason)
     equivalence.restart(copy)
-    _run_all(copy, planned, equivalence)
-    raise CompilerError(f"The passes together changed the numbers too much, though none did alone: {reason}.")
+    for one in planned:
+        _run_one(copy, one, equivalence)
+    raise _together(reason)
+
+
+def _together(reason: str) -> CompilerError:
+    return CompilerError(f"The passes together changed the numbers too much, though none did alone: {reason}.")
+
+
+def _has_changed(record: PassRecord) -> bool:
+    return record.tolerance is not None
+
+
+def _allowed(records: Sequence[PassRecord], tolerance: float | None) -> float:
+    """How far the passes together may change the numbers: rounding adds up, and what is lost on purpose does not.
+
+    A tolerance says what cannot be right any more, several times what is usual: two of them say no more than one.
+    """
+    each = [record.tolerance for record in records if record.tolerance is not None]
+    lossy = [one for one in each if one > FP32_TOLERANCE]
+    rounding = sum(one for one in each if one <= FP32_TOLERANCE)
+    return rounding + ((tolerance or max(lossy)) if lossy else 0.0)
+
+
+def _too_much(found: Difference, allowed: float) -> str:
+    """What is wrong with the difference; nothing if it may be so large."""
+    return f"{found.size:.1e} in {found.where}, where {allowed:.1e} is allowed" if found.size > allowed else ""
 
 
 def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None) -> PassRecord:
     before, form = _size(model.graph), _form(model.graph)
+    nameless = unmatched(model.graph, patterns_of(planned.step))
     ms_before = dict(equivalence.milliseconds) if equivalence else {}
     started = time.perf_counter()
     with _blaming(f"the pass {planned.step.name!r}"):
@@ -172,6 +226,7 @@ def _run_one(model: ir.Model, planned: _Planned, equivalence: Equivalence | None
         bytes_before=before.n_bytes,
         bytes_after=after.n_bytes,
         parameters={name: _plain(value) for name, value in planned.step.parameters.items()},
+        unmatched=nameless,
         tolerance=planned.contract.tolerance if equivalence and changed else None,
         difference=found.size if found else None,
         where=found.where if found else "",
@@ -205,10 +260,8 @@ def _compared(model: ir.Model, contract: Contract, equivalence: Equivalence) -> 
     if not equivalence.options.each:
         return None
     found = equivalence.compare(model)
-    if found.size > contract.tolerance:
-        raise CompilerError(
-            f"it changed the numbers: {found.size:.1e} in {found.where}, where {contract.tolerance:.1e} is allowed"
-        )
+    if reason := _too_much(found, contract.tolerance):
+        raise CompilerError(f"it changed the numbers: {reason}")
     return found
 
 

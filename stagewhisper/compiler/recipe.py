@@ -8,7 +8,7 @@ Reading a recipe imports no pass, so that a compiled model is found in the cache
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ RECIPE_OF_PRECISION = {"fp32": "exact", "int8": "int8", "int4": "small", "fp16":
 PIPELINE = "pipeline"
 """What `include` calls the list in `pipeline.py`."""
 
-_KEYS = ("name", "description", "model", "target", "precision", "passes", "evaluators", "search")
-_STEP_KEYS = ("pass", "graphs", "parameters", "tolerance")
+_KEYS = ("name", "description", "model", "target", "precision", "tolerance", "passes", "evaluators", "search")
+_STEP_KEYS = ("pass", "graphs", "parameters", "tolerance", "optional")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class RecipeStep:
     graphs: tuple[str, ...] = GRAPHS
     place: str = field(default="", compare=False)
     """Where it stands, for messages."""
+    optional: bool = field(default=True, compare=False)
+    """Whether it may find nothing to do; one that a recipe names itself may not, unless it says so."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Recipe:
     precision: str
     steps: tuple[RecipeStep, ...]
     description: str = ""
+    tolerance: float | None = None
+    """How far all passes together may change a graph's numbers; None is as far as the one that may change them most."""
     model: str | None = None
     """What is compiled when nothing else is named."""
     evaluators: tuple[Evaluator, ...] = ()
@@ -66,8 +70,9 @@ class Recipe:
 
     def digest_without(self, disabled: Collection[str] = ()) -> str:
         """SHA-256 of what decides about a bundle: target, precision, and the passes that are not switched off."""
-        passes = [_step_data(step) for step in self.steps if step.step.name not in disabled]
-        decisive = {"target": self.target, "precision": self.precision, "passes": passes}
+        steps = [step for step in self.steps if step.step.name not in disabled]
+        passes = [{key: value for key, value in _step_data(step).items() if key != "optional"} for step in steps]
+        decisive = {"target": self.target, "precision": self.precision, **self._stated_tolerance(), "passes": passes}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,8 +82,12 @@ class Recipe:
             **({"description": self.description} if self.description else {}),
             "target": self.target,
             "precision": self.precision,
+            **self._stated_tolerance(),
             "passes": [_step_data(step) for step in self.steps],
         }
+
+    def _stated_tolerance(self) -> dict[str, float]:
+        return {} if self.tolerance is None else {"tolerance": self.tolerance}
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -133,6 +142,7 @@ def _read(path: Path, *, file: str, including: tuple[Path, ...]) -> Recipe:
         model=fields.text("model") if "model" in fields else None,
         target=fields.text("target", choices=TARGETS, default="cpu"),
         precision=fields.text("precision", choices=tuple(RECIPE_OF_PRECISION)),
+        tolerance=fields.number("tolerance", above=0) if "tolerance" in fields else None,
         steps=steps,
         evaluators=evaluators,
         search=(
@@ -149,7 +159,7 @@ def _steps(fields: Fields, *, folder: Path, including: tuple[Path, ...]) -> tupl
     for index, entry in enumerate(fields.items("passes")):
         place = fields.place.at("passes").at(index)
         if isinstance(entry, str):
-            steps.append(RecipeStep(PassStep(entry), place=str(place)))
+            steps.append(RecipeStep(PassStep(entry), place=str(place), optional=False))
         elif isinstance(entry, dict) and "include" in entry:
             steps += _included(Fields(entry, place, known=("include",)), folder, including)
         else:
@@ -162,7 +172,7 @@ def _included(fields: Fields, folder: Path, including: tuple[Path, ...]) -> Sequ
     if name == PIPELINE:
         return [RecipeStep(step, place="pipeline.py") for step in FP32]
     try:
-        return _load(name, folder=folder, including=including).steps
+        return [replace(step, optional=True) for step in _load(name, folder=folder, including=including).steps]
     except OptionError as error:
         raise fields.place.error(f"include: {error}") from error
 
@@ -177,6 +187,7 @@ def _step(fields: Fields) -> RecipeStep:
         ),
         graphs=GRAPHS if graphs == "both" else (graphs,),
         place=str(fields.place),
+        optional=fields.flag("optional", default=False),
     )
 
 
@@ -191,4 +202,6 @@ def _step_data(step: RecipeStep) -> Mapping[str, Any]:
         }
     if step.step.tolerance is not None:
         data["tolerance"] = step.step.tolerance
+    if step.optional:
+        data["optional"] = True
     return data

@@ -88,6 +88,13 @@ class Fields:
             raise self.wrong(key, f"a whole number from {at_least} on")
         return value
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self._data.get(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
     def items(self, key: str) -> list[Any]:
         """A list; one that is missing is empty."""
         value = self._data.get(key, [])

@@ -6,6 +6,7 @@ it would decline without a word, and the bundle would not be what the recipe say
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from stagewhisper.compiler.parameter_types import described, fits, parameters_of
 from stagewhisper.compiler.passes import PASSES
@@ -36,7 +37,11 @@ _ORDERS = (
     _Order("make_kv_cache_static", "decoder_masked_attention", "its kernel works on buffers of fixed length", True),
     _Order("fuse_attention", "quantize_attention", "it takes attention that is one operator", True),
     _Order("broadcast_tile", "quantize_cross_kv", "beams have to share the keys and values of their window", True),
-    _Order("quantize_cross_kv", "fuse_cross_attention", "each has an operator of its own: keep one of them", False),
+    _Order("fuse_cross_attention", "absorb_attention_scale", "it works on the operator that this one makes", False),
+    *(
+        _Order("convolution_to_matmul", name, "the products that it makes would stay float32", False)
+        for name in _WEIGHTS
+    ),
     *(_Order("pack_qkv", name, "it packs weights in floating point only", False) for name in _WEIGHTS),
     *(_Order(name, "convert_to_fp16", "it quantises float32 only", False) for name in _QUANTIZING),
 )
@@ -51,7 +56,9 @@ def check_recipe(recipe: Recipe) -> None:
     for step in recipe.steps:
         _check_step(step)
     for graph in GRAPHS:
-        _check_order([step for step in recipe.steps if graph in step.graphs])
+        steps = [step for step in recipe.steps if graph in step.graphs]
+        _check_order(steps)
+        _check_cross_attention(steps)
     _check_target(recipe)
     _check_precision(recipe)
     _check_both_graphs(recipe.steps)
@@ -111,6 +118,19 @@ def _check_order(steps: Sequence[RecipeStep]) -> None:
                 raise OptionError(f"{step.place}: {order.then} needs {order.first} before it: {order.reason}.")
             if step.step.name == order.first and order.then in names[:index] and order.first not in names[:index]:
                 raise OptionError(f"{step.place}: {order.first} has to stand before {order.then}: {order.reason}.")
+
+
+def _check_cross_attention(steps: Sequence[RecipeStep]) -> None:
+    """Keys and values of the audio have one operator: the first pass that makes one leaves the other nothing to do."""
+    both = [step for step in steps if step.step.name in ("fuse_cross_attention", "quantize_cross_kv")]
+    for first, then in pairwise(both):
+        names = first.step.name, then.step.name
+        is_in_vain = names[0] != names[1] and not then.optional
+        if is_in_vain or names == ("fuse_cross_attention", "quantize_cross_kv"):
+            raise OptionError(
+                f"{then.place}: {names[0]} stands before {names[1]} and leaves it nothing to do: each has an operator "
+                f"of its own for the keys and values of the audio. Keep one of them."
+            )
 
 
 def _check_target(recipe: Recipe) -> None:

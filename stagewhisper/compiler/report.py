@@ -23,6 +23,8 @@ class PassRecord:
     bytes_before: int
     bytes_after: int
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
+    """Patterns of the parameters by which no layer was called when the pass began."""
     tolerance: float | None = None
     """Largest difference that was allowed; this and the rest are None or empty where nothing was compared."""
     difference: float | None = None
@@ -48,6 +50,8 @@ class Report:
     difference: float | None = None
     """From the graph before all passes, where it was compared."""
     where: str = ""
+    allowed: float | None = None
+    """How large the difference might have been."""
     ms_before: Mapping[str, float] = field(default_factory=dict)
     ms_after: Mapping[str, float] = field(default_factory=dict)
 
@@ -58,7 +62,9 @@ class Report:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
         """The report that `to_dict` gave."""
-        passes = tuple(PassRecord(**record) for record in data["passes"])
+        passes = tuple(
+            PassRecord(**{**record, "unmatched": tuple(record.get("unmatched", ()))}) for record in data["passes"]
+        )
         return cls(**{**data, "passes": passes, "switched_off": tuple(data["switched_off"])})
 
 
@@ -94,7 +100,7 @@ def _total(report: Report) -> list[str]:
         _change(sum(report.op_types_before.values()), sum(report.op_types_after.values()), "d"),
         _change(report.bytes_before / 1e6, report.bytes_after / 1e6, ".1f"),
         *([_ms(report.ms_before, report.ms_after)] if report.ms_before else []),
-        _found(report.difference, report.where),
+        _found(report.difference, report.where) + (f", {report.allowed:.1e} allowed" if report.allowed else ""),
     ]
 
 

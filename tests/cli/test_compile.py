@@ -66,8 +66,21 @@ def test_without_a_place_the_bundle_goes_where_transcribe_finds_it(
     assert read_bundle(bundle).precision == "int8", "the default of whoever compiles"
     made = bundle.stat().st_ino
     assert main(["compile", str(checkpoint), *QUICK]) == 0
-    assert capsys.readouterr().out == first, "it was there already, and tells what happened then"
+    again = capsys.readouterr().out
+    assert "; numbers were not compared; found in the cache, compiled in " in again
+    assert again.replace("found in the cache, compiled in ", "") == first, "it tells what happened then"
     assert bundle.stat().st_ino == made
+
+
+def test_what_was_compared_less_than_asked_for_is_compiled_again(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"off": "numbers were not compared", "end": "compared at the end", "each": "compared after each pass"}
+    for check, done, was_there in (("off", "off", False), ("each", "each", False), ("end", "each", True)):
+        assert main(["compile", str(checkpoint), "--precision", "fp32", "--check", check]) == 0
+        line = capsys.readouterr().out.splitlines()[-3]
+        assert said[done] in line
+        assert ("found in the cache" in line) is was_there
 
 
 def test_json_has_the_recipe_and_what_each_pass_did(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +111,44 @@ def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
         names = [row[0] for row in rows_of(output.splitlines(), "whisper_decoder")[1:]]
     assert names == [step.name for step in load_recipe("int8").steps_for("decoder")]
     assert list(tmp_path.iterdir()) == []
+
+
+BLOCKS = "{pass: quantize_blockwise, parameters: {%s}}"
+
+
+@pytest.mark.parametrize(
+    ("passes", "message"),
+    [
+        (BLOCKS % "only: ['nosuch*']", "passes[1]: quantize_blockwise names layers 'nosuch*', and no float32 layer of"),
+        (BLOCKS % "keep: ['decoder.*', 'nosuch*']", "passes[1]: quantize_blockwise names layers 'nosuch*', and no"),
+        (BLOCKS % "keep: ['*']", "passes[1]: quantize_blockwise finds nothing to do in encoder and decoder. Leave it"),
+        (f"{BLOCKS % 'bits: 8'}, {BLOCKS % 'bits: 8'}", "passes[2]: quantize_blockwise finds nothing to do"),
+        ("{pass: quantize_static, graphs: decoder}", "passes[1]: quantize_static finds nothing to do in decoder."),
+        ("{include: int8}, absorb_attention_scale", "passes[2]: absorb_attention_scale finds nothing to do"),
+    ],
+)
+def test_a_pass_that_finds_nothing_to_do_is_an_error_unless_it_may(
+    checkpoint: Path, passes: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"precision: int8\npasses: [{{include: pipeline}}, {passes}]"
+    Path("mine.yaml").write_text(text)
+    assert message in failure(capsys, checkpoint, "--recipe", "mine.yaml", "--dry-run")
+    document = load_recipe(Path("mine.yaml")).to_dict()
+    document["passes"] = [{**step, "optional": True} for step in document["passes"]]
+    Path("mine.json").write_text(json.dumps(document))
+    assert main(["compile", str(checkpoint), "--recipe", "mine.json", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("name", ["encoder.*", "decoder.blocks.0.mlp.0.weight", "vocabulary", "*_kv"])
+def test_patterns_name_layers_as_they_were_or_as_they_are(checkpoint: Path, name: str) -> None:
+    Path("mine.yaml").write_text(f"precision: int8\npasses: [{{include: pipeline}}, {BLOCKS % f'keep: [{name!r}]'}]")
+    assert main(["compile", str(checkpoint), "--recipe", "mine.yaml", "--dry-run"]) == 0
+
+
+def test_a_named_pass_that_does_nothing_leaves_no_bundle(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("precision: fp32\npasses: [{include: pipeline}, pack_qkv]")
+    assert "pack_qkv finds nothing to do" in failure(capsys, checkpoint, "--recipe", "mine.yaml", *QUICK, "-o", "out")
+    assert not Path("out").exists()
 
 
 def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

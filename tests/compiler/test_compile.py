@@ -22,7 +22,7 @@ import stagewhisper.compiler.compile
 from stagewhisper.bundle import FILES, Bundle, read_bundle
 from stagewhisper.checkpoint import Checkpoint, ModelDims, load_checkpoint
 from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, load_recipe, read_report
-from stagewhisper.compiler.compile import compiler_version
+from stagewhisper.compiler.compile import compiler_version, found_or_compiled
 from stagewhisper.compiler.recipe import GRAPHS
 from stagewhisper.engines.onnxruntime import OnnxRuntimeEngine
 from stagewhisper.errors import BundleError, CheckpointError, CompilerError, OptionError, TokenizerError
@@ -280,6 +280,20 @@ def test_recipes_have_bundles_of_their_own(wider: Checkpoint, tmp_path: Path) ->
     assert [compiled(wider, recipe=recipe, cache_dir=tmp_path) for recipe in recipes] == bundles
 
 
+def test_a_bundle_is_compiled_again_where_its_numbers_were_compared_less(
+    checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    with caplog.at_level(logging.INFO, LOGGER):
+        for check in ("off", "end", "off", "end"):
+            bundle, was_there = found_or_compiled(checkpoint, check=check, cache_dir=tmp_path)
+            found.append((read_report(bundle).check, was_there))
+    assert found == [("off", False), ("end", False), ("end", True), ("end", True)]
+    assert "were compared less than --check end asks for" in caplog.text
+    with pytest.raises(OptionError, match="check is 'never'"):
+        compiled(checkpoint, check="never", cache_dir=tmp_path)
+
+
 def test_a_recipe_without_a_pass_has_a_bundle_of_its_own(checkpoint: Checkpoint, tmp_path: Path) -> None:
     whole = compiled(checkpoint, cache_dir=tmp_path)
     left = compiled(checkpoint, disabled=["broadcast_tile"], cache_dir=tmp_path)
@@ -360,6 +374,15 @@ def test_a_pass_that_breaks_the_numbers_stops_the_compilation_and_leaves_nothing
     with pytest.raises(CompilerError, match=r"The pass 'scale_logits': it changed the numbers"):
         compile_checkpoint(checkpoint, tmp_path / "bundles" / "broken", source="5", recipe=recipe)
     assert list((tmp_path / "bundles").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["int8", "small", "gpu-fp16"])
+def test_shipped_recipes_keep_the_numbers_as_they_say(wider: Checkpoint, tmp_path: Path, name: str) -> None:
+    made = compile_checkpoint(wider, tmp_path / "bundle", source="5", recipe=load_recipe(name), check="end")
+    for report in made.graphs.values():
+        assert report.difference is not None
+        assert report.allowed is not None
+        assert 0 < report.difference <= report.allowed <= 0.3
 
 
 def test_a_recipe_that_cannot_be_carried_out_leaves_nothing(checkpoint: Checkpoint, tmp_path: Path) -> None:

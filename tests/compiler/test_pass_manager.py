@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,7 @@ import pytest
 
 from stagewhisper.checkpoint import Checkpoint, load_checkpoint
 from stagewhisper.compiler.cases import decoder_cases, encoder_cases, recorded_windows
+from stagewhisper.compiler.contract import FP32_TOLERANCE
 from stagewhisper.compiler.equivalence import Case, Difference, Equivalence, Options
 from stagewhisper.compiler.export import export_decoder, export_encoder
 from stagewhisper.compiler.graph_tools import ALIASES, alias
@@ -122,6 +124,49 @@ def test_comparing_once_at_the_end_names_the_same_pass(
     assert report.difference < 1e-5
     with pytest.raises(CompilerError, match=r"pass 'scale_logits': it changed the numbers"):
         run(checkpoint, cases, tmp_path, "swap_addends", "scale_logits", options=Options(each=False))
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_what_quantisation_may_change_excuses_no_pass_before_it(
+    checkpoint: Checkpoint, cases: tuple[Case, ...], tmp_path: Path, each: bool
+) -> None:
+    steps = (PassStep("scale_logits"), PassStep("swap_addends", tolerance=0.5))
+    with pytest.raises(CompilerError, match=r"pass 'scale_logits': .* where 2\.0e-05 is allowed"):
+        run(checkpoint, cases, tmp_path, steps=steps, options=Options(each=each), tolerance=0.4)
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_all_passes_together_may_change_as_much_as_the_recipe_says_or_as_one_of_them(
+    checkpoint: Checkpoint, cases: tuple[Case, ...], tmp_path: Path, each: bool
+) -> None:
+    lossy = (PassStep("swap_addends", tolerance=0.02), PassStep("scale_logits", {"factor": 1.1}, tolerance=0.3))
+    settings: dict[str, Any] = {"options": Options(each=each), "steps": lossy}
+    report = run(checkpoint, cases, tmp_path, **settings)
+    assert report.difference == pytest.approx(0.1, rel=0.1)
+    assert report.allowed == 0.3
+    assert ", 3.0e-01 allowed" in render_table(report).splitlines()[-1]
+    exact = (PassStep("scale_logits", {"factor": 1.0}), PassStep("swap_addends", tolerance=0.02))
+    report = run(checkpoint, cases, tmp_path, steps=exact, options=Options(each=each), tolerance=0.01)
+    assert report.allowed == pytest.approx(0.01 + FP32_TOLERANCE), "what is exact adds its rounding"
+    with pytest.raises(CompilerError, match=r"together changed the numbers too much.*where 5\.0e-02 is allowed"):
+        run(checkpoint, cases, tmp_path, tolerance=0.05, **settings)
+
+
+def test_what_no_pass_has_changed_since_is_compared_once(
+    checkpoint: Checkpoint, cases: tuple[Case, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, compare = [], Equivalence.compare_with_first
+
+    def counted(equivalence: Equivalence, model: ir.Model) -> Difference:
+        compared.append(model)
+        return compare(equivalence, model)
+
+    monkeypatch.setattr(Equivalence, "compare_with_first", counted)
+    lossy = (PassStep("scale_logits", {"factor": 1.001}, tolerance=0.02),)
+    for steps, times in (((PassStep("do_nothing", tolerance=0.1),), 1), ((), 1), (lossy, 2)):
+        compared.clear()
+        run(checkpoint, cases, tmp_path, "swap_addends", steps=steps, options=Options(each=False))
+        assert len(compared) == times
 
 
 def test_many_small_changes_that_add_up_are_noticed_at_the_end(

@@ -117,9 +117,31 @@ def test_the_documents_example_can_be_carried_out(tmp_path: Path) -> None:
     recipe = load_recipe(tmp_path / "example.yaml")
     check_recipe(recipe)
     reports = compile_graphs(load_checkpoint(embedded_path()), recipe, folder=None)
-    for name in ("convolution_to_matmul", "quantize_dynamic"):
+    for name in ("fuse_cross_attention", "quantize_dynamic"):
         rewrites = [one.rewrites for report in reports.values() for one in report.passes if one.name == name]
         assert sum(rewrites) > 0
+
+
+def test_how_far_all_passes_may_change_the_numbers_is_part_of_a_recipe(tmp_path: Path) -> None:
+    passes = "passes: [quantize_dynamic]\n"
+    strict, plain = recipe_of(tmp_path, INT8 + "tolerance: 0.1\n" + passes), recipe_of(tmp_path, INT8 + passes)
+    assert (strict.tolerance, plain.tolerance) == (0.1, None)
+    assert strict.to_dict()["tolerance"] == 0.1
+    assert "tolerance" not in plain.to_dict()
+    assert strict.digest_without() != plain.digest_without()
+    with pytest.raises(OptionError, match=r"mine\.yaml: tolerance: 0 stands here; expected a number above 0"):
+        recipe_of(tmp_path, INT8 + "tolerance: 0\n" + passes)
+
+
+def test_a_pass_may_find_nothing_where_it_is_included_or_says_so(tmp_path: Path) -> None:
+    passes = "passes: [{include: pipeline}, fuse_gelu, {pass: fuse_bias_gelu, optional: true}, {pass: fuse_gelu}]\n"
+    recipe = recipe_of(tmp_path, HEAD + passes)
+    assert [step.optional for step in recipe.steps] == [True] * len(FP32) + [False, True, False]
+    again = recipe_of(tmp_path, json.dumps(recipe.to_dict()), "again.json")
+    assert [step.optional for step in again.steps] == [step.optional for step in recipe.steps]
+    assert recipe.digest_without() == recipe_of(tmp_path, (HEAD + passes).replace("true", "false")).digest_without()
+    included = recipe_of(tmp_path, HEAD + "passes: [{include: again.json}]", "outer.yaml")
+    assert all(step.optional for step in included.steps)
 
 
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
@@ -239,6 +261,19 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
             "precision: int8\ntarget: gpu\npasses: [convert_to_fp16, quantize_blockwise]",
             r"quantize_blockwise has to stand before convert_to_fp16",
         ),
+        (
+            INT8 + "passes: [{include: pipeline}, quantize_dynamic, convolution_to_matmul]",
+            r"passes\[2\]: convolution_to_matmul has to stand before quantize_dynamic: .* would stay float32",
+        ),
+        (
+            INT8 + "passes: [{include: int8}, fuse_cross_attention]",
+            r"passes\[1\]: quantize_cross_kv stands before fuse_cross_attention and leaves it nothing to do",
+        ),
+        (
+            INT8 + "passes: [{include: pipeline}, {pass: fuse_cross_attention, optional: true}, quantize_cross_kv]",
+            r"passes\[2\]: fuse_cross_attention stands before quantize_cross_kv and leaves it nothing to do",
+        ),
+        (STEP + "{pass: fuse_gelu, optional: maybe}", r"passes\[0\].optional: 'maybe' .* expected true or false"),
         (STEP + "decoder_masked_attention", "decoder_masked_attention needs make_kv_cache_static before it"),
         (
             STEP + "{pass: group_query_attention, parameters: {cache_scales: scales.json}}",

@@ -46,8 +46,9 @@ from stagewhisper.errors import CompilerError
 N_PAST = "n_past"
 """The new input: int64 scalar, the positions that are filled before the call, the same for all sequences."""
 
-UNFILLED = 0.6180339887
-"""What comparisons fill a buffer's free positions with: a number of a cache's size, but one that no cache holds."""
+UNFILLED = 0.6181640625
+"""What comparisons fill a buffer's free positions with: a number of a cache's size, but one that no cache holds;
+float16 has it exactly, so that it is recognised after a conversion."""
 
 
 def _pad(inputs: Arrays, graph: ir.Graph) -> Arrays:
