@@ -142,11 +142,18 @@ def _fastest(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "Recipe
 
 
 def _check_output(path: Path) -> None:
-    from stagewhisper.bundle import is_bundle
+    """Nothing, if a bundle can be put there: what cannot must not cost fetching a model, nor what is there."""
+    from stagewhisper.bundle import check_place, is_bundle
 
-    if not path.exists() or is_bundle(path) or (path.is_dir() and not any(path.iterdir())):
-        return
-    raise OptionError(f"{path} is there already and is no bundle: it is not overwritten. Choose another name for -o.")
+    check_place(path)
+    try:
+        is_free = not path.exists() or is_bundle(path) or (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        raise OptionError(f"Cannot look into {path}: {error.strerror or error}. Choose another name for -o.") from error
+    if not is_free:
+        raise OptionError(
+            f"{path} is there already and is no bundle: it is not overwritten. Choose another name for -o."
+        )
 
 
 def _checkpoint(arguments: argparse.Namespace, recipe: "Recipe") -> "Checkpoint":

@@ -109,6 +109,20 @@ def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.C
     assert Path("notes.txt").read_text() == Path("folder", "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x" * 300, "File name too long"), ("file/b", "Not a directory"), ("..", "the folder that you are in")],
+)
+def test_a_place_that_cannot_be_written_is_named_before_a_model_is_looked_for(
+    name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    message = failure(capsys, "no-such-model", "-o", name)
+    assert reason in message
+    assert "Name another place for it" in message
+    assert "cache" not in message
+
+
 def test_a_bundle_and_an_empty_folder_make_room(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     assert main(["compile", str(checkpoint), "-o", "out", *QUICK]) == 0
