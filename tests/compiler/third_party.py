@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stagewhisper.compiler.foreign_passes import text_digest
+
 
 class Package:
     """A module with passes, and what tells of them."""
@@ -19,6 +21,7 @@ class Package:
     def write(self, text: str, *, passes: str, version: str = "1.0") -> None:
         """Installs this text; `passes` are the names of its functions."""
         sys.modules.pop(self.name, None)
+        text_digest.cache_clear()  # as in a new process
         self._file.write_text(text, encoding="utf-8")
         self._notes.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {version}\n")
         lines = [f"{each} = {self.name}:{each}" for each in passes.split()]
