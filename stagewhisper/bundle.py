@@ -10,6 +10,7 @@
 A bundle is written beside its place and renamed into it, so a reader never sees half of one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ FORMAT_VERSION = 2
 
 MANIFEST, STAMP = "manifest.json", "verified.json"
 FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "report.json")
+_LONGEST_SHARE = 50  # characters, of up to four bytes, of 255 bytes that a name may have
 _ORIGIN = ("target", "recipe", "recipe_digest", "compiler")
 
 
@@ -109,6 +111,33 @@ def read_bundle(path: Path) -> Bundle:
     return bundle
 
 
+def check_place(path: Path) -> None:
+    """Raise now what would cost the work later: whether a bundle can be put at `path`. Nothing is left there.
+
+    Raises:
+        BundleError: `path` cannot be a folder's name, or nothing can be written beside it.
+    """
+    try:
+        if os.path.ismount(path) or Path.cwd().is_relative_to(os.path.realpath(path)):
+            raise OSError(errno.EBUSY, "it is mounted there, or the folder that you are in")
+        folder = _nearest(path)
+        with tempfile.TemporaryDirectory(prefix=_beside(path), dir=folder) as trial:
+            Path(trial).joinpath(*path.parts[len(folder.parts) :]).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _nearest(path: Path) -> Path:
+    """The first folder above `path` that is there."""
+    for folder in path.parents:
+        try:
+            folder.stat()
+        except FileNotFoundError:
+            continue
+        return folder
+    return Path(path.anchor)
+
+
 @contextmanager
 def writing_bundle(bundle: Bundle) -> Iterator[Path]:
     """A new folder to put the files of `bundle` into; on leaving, it becomes `bundle.path`, whole or not at all.
@@ -121,7 +150,7 @@ def writing_bundle(bundle: Bundle) -> Iterator[Path]:
     """
     try:
         bundle.path.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{bundle.path.name}-", dir=bundle.path.parent))
+        building = Path(tempfile.mkdtemp(prefix=_beside(bundle.path), dir=bundle.path.parent))
     except OSError as error:
         raise _unwritable(bundle.path, error) from error
     try:
@@ -134,10 +163,16 @@ def writing_bundle(bundle: Bundle) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def _beside(path: Path) -> str:
+    """How names of folders begin that are there while a bundle is made: no name grows too long by this."""
+    return f".{path.name[:_LONGEST_SHARE]}-"
+
+
 def _unwritable(path: Path, error: OSError) -> BundleError:
+    is_full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))  # the latter is unknown to Windows
+    remedy = "Free some space there, or name" if is_full else "Name"
     return BundleError(
-        f"Cannot write the compiled model to {path}: {error.strerror or error}. "
-        f"Free some space there or name another cache folder."
+        f"Cannot write the compiled model to {path}: {error.strerror or error}. {remedy} another place for it."
     )
 
 
@@ -170,7 +205,7 @@ def _put_in_place(building: Path, bundle: Bundle) -> None:
             _remove(bundle.path)
         else:
             return
-    raise BundleError(f"Other processes keep replacing {bundle.path}. Stop them, or name another cache folder.")
+    raise BundleError(f"Other processes keep replacing {bundle.path}. Stop them, or name another place for it.")
 
 
 def _stands(bundle: Bundle) -> bool:
@@ -183,7 +218,7 @@ def _stands(bundle: Bundle) -> bool:
 
 def _remove(path: Path) -> None:
     """Rename the folder away and delete it then, so that nobody sees half of it."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    aside = Path(tempfile.mkdtemp(prefix=_beside(path), dir=path.parent))
     try:
         path.rename(aside / "old")
     except FileNotFoundError:

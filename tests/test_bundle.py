@@ -1,5 +1,6 @@
 """A bundle is written whole or not at all, and whatever happens to it later is noticed and named."""
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import stagewhisper.bundle
-from stagewhisper.bundle import FILES, MANIFEST, STAMP, Bundle, is_bundle, read_bundle, writing_bundle
+from stagewhisper.bundle import FILES, MANIFEST, STAMP, Bundle, check_place, is_bundle, read_bundle, writing_bundle
 from stagewhisper.errors import BundleError
 from tests.checkpoints import random_dims
 
@@ -97,8 +98,52 @@ def test_a_full_disk_is_reported_with_a_remedy(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_reported_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(BundleError, match=r"cache.*name another cache folder"):
+    with pytest.raises(BundleError, match=r"cache.*: (File exists|Not a directory)\. Name another place for it\.$"):
         write(bundle_at(tmp_path / "cache" / "some"))
+
+
+@pytest.mark.parametrize("name", ["some", "new/folders/some", "é" * 120, "standing", "standing/some", "nowhere"])
+def test_a_place_that_will_do_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / "standing").mkdir()
+    (tmp_path / "standing" / "file").write_text("mine")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    before = sorted(tmp_path.rglob("*"))
+    check_place(tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
+    write(bundle_at(tmp_path / name))
+    assert is_bundle(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 300, "File name too long"),
+        ("new/" + "x" * 300, "File name too long"),
+        ("file/some", "Not a directory"),
+        ("file/deep/some", "Not a directory"),
+        (".", "it is mounted there, or the folder that you are in"),
+        ("..", "it is mounted there, or the folder that you are in"),
+        ("/", "it is mounted there"),
+        ("/proc/x/y", "No such file or directory"),
+    ],
+)
+def test_a_place_that_will_not_do_is_refused_with_its_reason(
+    tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match=rf"Cannot write the compiled model to .*: {reason}.*\. Name another place"):
+        check_place(Path(name))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, mode: int = 0o777) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr("os.mkdir", refuse)  # permissions do not stop root
+    with pytest.raises(BundleError, match=r"Read-only file system\. Name another place for it"):
+        check_place(tmp_path / "some")
 
 
 def flip_bit(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Implementations are found by name, our own and other packages', and what is wrong is told."""
 
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -81,9 +82,56 @@ def test_another_package_cannot_take_a_name_of_ours(registry: Registry[Any], mon
     install(monkeypatch, path="os:path.join")
     assert registry.names() == ("broken", "lost", "path")
     assert registry.get("path") is Path
+    assert registry.third_party("path") is None
+
+
+def test_a_package_that_wants_a_name_of_ours_is_told_of_once(
+    registry: Registry[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, path="os:path.join", joined="os:path.join")
+    for _ in range(2):
+        assert registry.get("path") is Path
+        assert registry.names() == ("broken", "joined", "lost", "path")
+    assert caplog.messages == [
+        "The gadget 'path' from 'os:path.join' is not used: there is one of that name already, which is ours. "
+        "Give it another name."
+    ]
+
+
+def test_of_two_packages_with_one_name_the_first_is_taken_and_the_other_told_of(
+    registry: Registry[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = [EntryPoint("both", value, "stagewhisper.gadgets") for value in ("os:path.join", "os:path.split")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: [*points, points[0]])
+    assert registry.get("both")("a", "b") == "a/b"
+    assert registry.third_party("both") == points[0]
+    (message,) = caplog.messages
+    assert message.startswith("The gadget 'both' from 'os:path.split' is not used: ")
+    assert "already, from 'os:path.join'" in message
 
 
 def test_a_broken_package_of_others_is_named(registry: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, theirs="no_such_plugin:gadget")
     with pytest.raises(OptionError, match=r"gadget 'theirs' needs the package 'no_such_plugin'"):
+        registry.get("theirs")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise ValueError('boom at import')", r"ValueError: boom at import\. Reinstall"),
+        ("raise KeyError", r"KeyError\. Reinstall"),
+        ("import sys; sys.exit(3)", r"SystemExit: 3\. Reinstall"),
+        ("gadget = (", r"SyntaxError: .*Reinstall"),
+        ("gadget = 5", r"is 5 in 'badly_made:gadget'; expected something to call\. Tell the authors"),
+    ],
+)
+def test_a_badly_made_package_is_named_with_what_is_wrong(
+    registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    (tmp_path / "badly_made.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "badly_made", raising=False)
+    install(monkeypatch, theirs="badly_made:gadget")
+    with pytest.raises(OptionError, match=rf"(?s)The gadget 'theirs' .*{reason}"):
         registry.get("theirs")

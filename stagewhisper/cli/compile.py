@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ AUTO = "auto"
 
 DEFAULT_PRECISION = "int8"
 """Whoever compiles wants speed; `transcribe` is exact unless it is told otherwise (docs/decisions/0005)."""
+
+_NOT_MEASURED = "not measured here yet, so these are the answers of the recipe int8: a dry run measures nothing"
 
 _NOTES = """\
 Recipes are YAML or JSON files; docs/recipes.md tells what stands in them. The shipped ones are exact
@@ -136,17 +139,38 @@ def _fastest(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "Recipe
     from stagewhisper.compiler.recipe_rules import without
 
     cache_dir = hub_options(arguments)["cache_dir"] or default_cache_dir()
-    recipe = fastest_recipe(checkpoint, cache_dir=cache_dir).recipe
+    if arguments.dry_run:
+        recipe = _fastest_so_far(checkpoint, cache_dir)
+    else:
+        recipe = fastest_recipe(checkpoint, cache_dir=cache_dir).recipe
     without(recipe, arguments.disable_pass)
     return recipe
 
 
-def _check_output(path: Path) -> None:
-    from stagewhisper.bundle import is_bundle
+def _fastest_so_far(checkpoint: "Checkpoint", cache_dir: Path) -> "Recipe":
+    """What a dry run goes by: it measures nothing, and writes nothing down."""
+    from stagewhisper.compiler.fastest import measured_earlier, shipped_answers
 
-    if not path.exists() or is_bundle(path) or (path.is_dir() and not any(path.iterdir())):
-        return
-    raise OptionError(f"{path} is there already and is no bundle: it is not overwritten. Choose another name for -o.")
+    found = measured_earlier(checkpoint, cache_dir=cache_dir)
+    if found is not None:
+        return found.recipe
+    recipe = shipped_answers().recipe
+    return replace(recipe, description=f"{_NOT_MEASURED}; {recipe.description}")
+
+
+def _check_output(path: Path) -> None:
+    """Nothing, if a bundle can be put there: what cannot must not cost fetching a model, nor what is there."""
+    from stagewhisper.bundle import check_place, is_bundle
+
+    check_place(path)
+    try:
+        is_free = not path.exists() or is_bundle(path) or (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        raise OptionError(f"Cannot look into {path}: {error.strerror or error}. Choose another name for -o.") from error
+    if not is_free:
+        raise OptionError(
+            f"{path} is there already and is no bundle: it is not overwritten. Choose another name for -o."
+        )
 
 
 def _checkpoint(arguments: argparse.Namespace, recipe: "Recipe") -> "Checkpoint":

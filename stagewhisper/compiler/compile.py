@@ -71,7 +71,8 @@ def found_or_compiled(
     recipe = recipe or load_recipe(DEFAULT_RECIPE)
     source = source_digest(checkpoint, cache_dir=cache_dir)
     wanted = _bundle(checkpoint, Path(), source=source, recipe=recipe, disabled=disabled)
-    wanted = replace(wanted, path=cache_dir / "bundles" / _folder_name(wanted))
+    name = _folder_name(wanted, recipe.digest_without(disabled, contents=False))
+    wanted = replace(wanted, path=cache_dir / "bundles" / name)
     with _ONE_AT_A_TIME:
         found = _read(wanted)
         if found is not None and _is_checked(found, check):
@@ -106,8 +107,13 @@ def _read(wanted: Bundle) -> Bundle | None:
     except BundleError as error:
         logger.warning("A compiled model cannot be used, and is compiled again now. %s", error)
         return None
-    if (found.source_digest, found.recipe_digest) != (wanted.source_digest, wanted.recipe_digest):
+    if found.source_digest != wanted.source_digest:
         logger.warning("%s was compiled from something else. Compiling this model in its place.", wanted.path)
+        return None
+    if found.recipe_digest != wanted.recipe_digest:  # by the folder's name, the recipe says the same as it did
+        logger.info(
+            "Other packages' passes, or files that the recipe names, have changed since %s was made.", found.path
+        )
         return None
     if found.compiler != wanted.compiler:
         logger.info("The compiler has changed since %s was made.", wanted.path)
@@ -189,10 +195,10 @@ def _bundle(checkpoint: Checkpoint, path: Path, *, source: str, recipe: Recipe, 
     )
 
 
-def _folder_name(bundle: Bundle) -> str:
+def _folder_name(bundle: Bundle, recipe_digest: str) -> str:
     """The checkpoint, the recipe, and this release: another one's bundles stay for whoever uses it."""
     name = re.sub(r"[^A-Za-z0-9_-]", "_", bundle.recipe)[:40]
-    recipe = hashlib.sha256(f"{bundle.recipe_digest} {__version__}".encode()).hexdigest()
+    recipe = hashlib.sha256(f"{recipe_digest} {__version__}".encode()).hexdigest()
     return f"{bundle.source_digest[:20]}-{name}-{recipe[:8]}-v{FORMAT_VERSION}"
 
 

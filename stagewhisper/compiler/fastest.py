@@ -80,6 +80,34 @@ def fastest_recipe(
     Raises:
         CompilerError: ONNX Runtime cannot run one of the forms.
     """
+    note, identity = _note(checkpoint, cache_dir, threads)
+    found = _read(note, identity)
+    if found is None:
+        logger.info("Measuring which forms of 8-bit arithmetic are fastest here (once; kept in %s)", note)
+        found = _found(checkpoint, measure or _measure(threads))
+        if found.times:
+            _write(note, identity, found)
+    return found
+
+
+def measured_earlier(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None = None) -> Fastest | None:
+    """What `fastest_recipe` has found for models of this shape here, and None if it never did; measures nothing."""
+    return _read(*_note(checkpoint, cache_dir, threads))
+
+
+def shipped_answers() -> Fastest:
+    """What is taken where nothing was measured."""
+    from stagewhisper.compiler.fastest_measure import products_saturate
+
+    saturates = products_saturate()
+    shipped = {question: known[0] for question, known in QUESTIONS.items()}
+    if saturates:
+        shipped["encoder attention"] = FLOAT
+    return Fastest(shipped, saturates, {})
+
+
+def _note(checkpoint: Checkpoint, cache_dir: Path, threads: int | None) -> tuple[Path, Mapping[str, Any]]:
+    """Where the result is kept, and all that it depends on."""
     from stagewhisper.compiler.compile import compiler_version  # which imports this module's Recipe, too
 
     identity = {
@@ -89,14 +117,7 @@ def fastest_recipe(
         "shape": checkpoint.dims.to_dict(),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
-    note = cache_dir / "choices" / f"{key}.json"
-    found = _read(note, identity)
-    if found is None:
-        logger.info("Measuring which forms of 8-bit arithmetic are fastest here (once; kept in %s)", note)
-        found = _found(checkpoint, measure or _measure(threads))
-        if found.times:
-            _write(note, identity, found)
-    return found
+    return cache_dir / "choices" / f"{key}.json", identity
 
 
 def recipe_with(answers: Answers, *, saturates: bool = False, description: str = "") -> Recipe:
@@ -126,12 +147,8 @@ def _for(graph: str, step: PassStep) -> RecipeStep:
 
 
 def _found(checkpoint: Checkpoint, measure: Measure) -> Fastest:
-    from stagewhisper.compiler.fastest_measure import products_saturate
-
-    saturates = products_saturate()
-    shipped = {question: known[0] for question, known in QUESTIONS.items()}
-    if saturates:
-        shipped["encoder attention"] = FLOAT
+    usually = shipped_answers()
+    shipped, saturates = usually.answers, usually.saturates
     asked = [
         (question, answer)
         for question, known in QUESTIONS.items()
@@ -143,7 +160,7 @@ def _found(checkpoint: Checkpoint, measure: Measure) -> Fastest:
     measured = measure(_in_small(checkpoint), recipes)
     if not measured:
         logger.warning("The machine is too busy to tell what is fastest: taking the recipe int8 as it is, for now.")
-        return Fastest(shipped, saturates, {})
+        return usually
     usual, *others = measured
     times: dict[str, dict[str, Times]] = {}
     for (question, answer), theirs in zip(asked, others, strict=True):

@@ -13,9 +13,11 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from stagewhisper.compiler.foreign_passes import identity_of
 from stagewhisper.compiler.pipeline import FP32
 from stagewhisper.compiler.recipe_fields import Fields, Place
-from stagewhisper.compiler.recipe_search import Evaluator, Search, read_evaluators, read_search
+from stagewhisper.compiler.recipe_files import beside_recipe, with_contents
+from stagewhisper.compiler.recipe_search import Choice, Evaluator, Search, read_evaluators, read_search
 from stagewhisper.compiler.recipe_text import SUFFIXES, read_recipe_text
 from stagewhisper.compiler.steps import PassStep
 from stagewhisper.errors import OptionError
@@ -68,10 +70,17 @@ class Recipe:
         """The passes that the encoder's or the decoder's graph goes through."""
         return tuple(step.step for step in self.steps if graph in step.graphs)
 
-    def digest_without(self, disabled: Collection[str] = ()) -> str:
-        """SHA-256 of what decides about a bundle: target, precision, and the passes that are not switched off."""
+    def digest_without(self, disabled: Collection[str] = (), *, contents: bool = True) -> str:
+        """SHA-256 of what decides about a bundle: target, precision, and the passes that are not switched off.
+
+        With `contents`, what is in files that parameters name counts, and the text of other packages' passes.
+
+        Raises:
+            OptionError: such a file cannot be read any more.
+        """
+        data = _decisive_data if contents else _step_data
         steps = [step for step in self.steps if step.step.name not in disabled]
-        passes = [{key: value for key, value in _step_data(step).items() if key != "optional"} for step in steps]
+        passes = [{key: value for key, value in data(step).items() if key != "optional"} for step in steps]
         decisive = {"target": self.target, "precision": self.precision, **self._stated_tolerance(), "passes": passes}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -145,12 +154,20 @@ def _read(path: Path, *, file: str, including: tuple[Path, ...]) -> Recipe:
         tolerance=fields.number("tolerance", above=0) if "tolerance" in fields else None,
         steps=steps,
         evaluators=evaluators,
-        search=(
-            read_search(fields.required("search"), fields.place.at("search"), passes=names, evaluators=evaluators)
-            if "search" in fields
-            else None
-        ),
+        search=_search(fields, names, evaluators, folder=path.parent) if "search" in fields else None,
     )
+
+
+def _search(fields: Fields, names: Sequence[str], evaluators: Sequence[Evaluator], *, folder: Path) -> Search:
+    place = fields.place.at("search")
+    search = read_search(fields.required("search"), place, passes=names, evaluators=evaluators)
+
+    def resolved(choice: Choice) -> Choice:
+        name = choice.parameter or ""
+        values = beside_recipe(name, choice.values, folder=folder, place=place.at("space").at(name))
+        return replace(choice, values=tuple(values))
+
+    return replace(search, space=tuple(map(resolved, search.space)))
 
 
 def _steps(fields: Fields, *, folder: Path, including: tuple[Path, ...]) -> tuple[RecipeStep, ...]:
@@ -163,7 +180,7 @@ def _steps(fields: Fields, *, folder: Path, including: tuple[Path, ...]) -> tupl
         elif isinstance(entry, dict) and "include" in entry:
             steps += _included(Fields(entry, place, known=("include",)), folder, including)
         else:
-            steps.append(_step(Fields(entry, place, known=_STEP_KEYS)))
+            steps.append(_step(Fields(entry, place, known=_STEP_KEYS), folder))
     return tuple(steps)
 
 
@@ -177,12 +194,16 @@ def _included(fields: Fields, folder: Path, including: tuple[Path, ...]) -> Sequ
         raise fields.place.error(f"include: {error}") from error
 
 
-def _step(fields: Fields) -> RecipeStep:
+def _step(fields: Fields, folder: Path) -> RecipeStep:
+    place = fields.place.at("parameters")
     graphs = fields.text("graphs", choices=(*GRAPHS, "both"), default="both")
     return RecipeStep(
         PassStep(
             fields.text("pass"),
-            fields.mapping("parameters"),
+            {
+                name: beside_recipe(name, value, folder=folder, place=place.at(name))
+                for name, value in fields.mapping("parameters").items()
+            },
             tolerance=fields.number("tolerance", above=0) if "tolerance" in fields else None,
         ),
         graphs=GRAPHS if graphs == "both" else (graphs,),
@@ -205,3 +226,12 @@ def _step_data(step: RecipeStep) -> Mapping[str, Any]:
     if step.optional:
         data["optional"] = True
     return data
+
+
+def _decisive_data(step: RecipeStep) -> Mapping[str, Any]:
+    """The step, with what its files and another package's pass are at present."""
+    data = dict(_step_data(step))
+    if "parameters" in data:
+        data["parameters"] = with_contents(data["parameters"])
+    identity = identity_of(step.step.name)
+    return data if identity is None else {**data, "identity": identity}

@@ -160,6 +160,20 @@ def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.C
     assert Path("notes.txt").read_text() == Path("folder", "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x" * 300, "File name too long"), ("file/b", "Not a directory"), ("..", "the folder that you are in")],
+)
+def test_a_place_that_cannot_be_written_is_named_before_a_model_is_looked_for(
+    name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    message = failure(capsys, "no-such-model", "-o", name)
+    assert reason in message
+    assert "Name another place for it" in message
+    assert "cache" not in message
+
+
 def test_a_bundle_and_an_empty_folder_make_room(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     assert main(["compile", str(checkpoint), "-o", "out", *QUICK]) == 0
@@ -226,7 +240,26 @@ def test_auto_prints_what_was_measured_and_measures_once(
     assert read_bundle(Path("out")).recipe == "auto"
     monkeypatch.setattr(fastest_measure, "measured", None)
     assert main([*arguments, "--dry-run"]) == 0
-    assert "recipe auto: int8 for cpu; nothing was written" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "recipe auto: int8 for cpu; nothing was written" in output
+    assert " ms (not " in output
+    assert "not measured" not in output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_dry_run_of_auto_measures_nothing_and_says_so(
+    checkpoint: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fastest_measure, "measured", None)
+    assert main(["compile", str(checkpoint), "--precision", "auto", "--dry-run", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert output.count("not measured here yet, so these are the answers of the recipe int8") == 1
+    assert "vocabulary: blocks of 8 bits" in output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_auto_and_a_recipe_exclude_each_other(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

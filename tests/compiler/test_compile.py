@@ -153,7 +153,7 @@ def test_an_outdated_bundle_is_compiled_anew(checkpoint: Checkpoint, tmp_path: P
 
 def test_a_cache_folder_that_cannot_be_made_is_reported_with_a_remedy(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(BundleError, match=r"cache.*name another cache folder"):
+    with pytest.raises(BundleError, match=r"cache.*Name another place for it"):
         compiled(checkpoint, cache_dir=tmp_path / "cache")
 
 

@@ -190,6 +190,41 @@ def test_the_digest_tells_recipes_apart_by_what_they_do_alone(tmp_path: Path) ->
     assert digest(HEAD + "passes: [make_kv_cache_static]") == different[3]
 
 
+def test_files_are_found_beside_the_recipe_that_names_them_and_count_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.wav").write_text("the same")
+    monkeypatch.chdir(tmp_path)
+    text = INT8 + "passes: [{pass: quantize_static, graphs: encoder, parameters: {recordings: [a.wav]}}]"
+    first, second = (recipe_of(Path(name), text) for name in ("first", "second"))
+    assert first.steps[0].step.parameters == {"recordings": [str(tmp_path / "first" / "a.wav")]}
+    (tmp_path / "whole.yaml").write_text(INT8 + "passes: [{include: first/mine.yaml}]")
+    assert load_recipe("whole.yaml").steps == first.steps
+    again = recipe_of(tmp_path / "second", json.dumps(first.to_dict()), "again.json")
+    assert again.steps == first.steps
+    digest = first.digest_without()
+    assert second.digest_without() == digest
+    assert second.digest_without(contents=False) != first.digest_without(contents=False)
+    (tmp_path / "first" / "a.wav").write_text("another")
+    assert first.digest_without() != digest
+    (tmp_path / "first" / "a.wav").unlink()
+    with pytest.raises(OptionError, match=r"Cannot read .*a\.wav, which the recipe names"):
+        first.digest_without()
+
+
+def test_files_among_the_values_of_a_search_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("")
+    text = (
+        INT8 + "passes: [{pass: quantize_static, graphs: encoder}]\nevaluators: [{metric: step_ms, goal: best}]\n"
+        "search: {trials: 2, space: {quantize_static.recordings: [[], [a.wav]], quantize_static.percentile: [99, 98]}}"
+    )
+    search = recipe_of(tmp_path, text).search
+    assert search is not None
+    assert [choice.values for choice in search.space] == [([], [str(tmp_path / "a.wav")]), (99, 98)]
+
+
 STEP = HEAD + "passes:\n - "
 SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metric: step_ms, goal: best}]\nsearch: "
 
@@ -276,8 +311,16 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
         (STEP + "{pass: fuse_gelu, optional: maybe}", r"passes\[0\].optional: 'maybe' .* expected true or false"),
         (STEP + "decoder_masked_attention", "decoder_masked_attention needs make_kv_cache_static before it"),
         (
-            STEP + "{pass: group_query_attention, parameters: {cache_scales: scales.json}}",
+            STEP + "{pass: group_query_attention, parameters: {cache_scales: mine.yaml}}",
             "cache_scales changes numbers. .*tolerance",
+        ),
+        (
+            STEP + "{pass: group_query_attention, parameters: {cache_scales: gone.json}}",
+            r"passes\[0\]\.parameters\.cache_scales: Cannot read .*gone\.json: No such file .* count from the recipe's",
+        ),
+        (
+            INT8 + "passes: [{pass: quantize_static, parameters: {recordings: [mine.yaml, gone.wav]}}]",
+            r"passes\[0\]\.parameters\.recordings: Cannot read .*gone\.wav: No such file",
         ),
         (
             STEP + "fuse_gelu\nevaluators: [{metric: speed}]",
