@@ -38,7 +38,7 @@ HELD = ".stagewhisper-building"
 """A file in the folder of a bundle that is being made; the process that makes it holds it."""
 
 FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "report.json")
-_TAKES_AT_MOST = 2.0  # seconds from making a folder to holding the file in it
+_TAKES_AT_MOST = 2.0  # seconds from making the file to holding it
 _LONGEST_SHARE = 50  # characters, of up to four bytes, of 255 bytes that a name may have
 _ORIGIN = ("target", "recipe", "recipe_digest", "compiler")
 
@@ -192,7 +192,7 @@ def is_abandoned(building: Path) -> bool | None:
     held = is_held(building / HELD)
     if held is None:
         return None
-    return not held and time.time() - building.stat().st_mtime > _TAKES_AT_MOST
+    return not held and time.time() - (building / HELD).stat().st_mtime > _TAKES_AT_MOST
 
 
 def _beside(path: Path) -> str:

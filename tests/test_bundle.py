@@ -17,6 +17,7 @@ import pytest
 import stagewhisper.bundle
 from stagewhisper.bundle import (
     FILES,
+    HELD,
     MANIFEST,
     STAMP,
     Bundle,
@@ -105,8 +106,8 @@ with writing_bundle(bundle_at(pathlib.Path({str(path)!r}))) as folder:
         theirs = Path(process.stdout.readline().strip())
         foreign = theirs.parent / ".some-folder"
         foreign.mkdir()
-        for folder in (theirs, foreign):
-            os.utime(folder, (1, 1))
+        for place in (theirs, theirs / HELD, foreign):
+            os.utime(place, (1, 1))
         assert is_abandoned(theirs) is False
         remove_abandoned(path)
         assert theirs.is_dir()

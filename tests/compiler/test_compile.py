@@ -276,9 +276,9 @@ def test_only_old_leftovers_of_dead_processes_are_removed(checkpoint: Checkpoint
     two_days_ago = time.time() - 2 * 24 * 3600
     for folder in (killed, living):
         (folder / HELD).write_text("")
-    for folder in (old, other, living):
-        os.utime(folder, (two_days_ago, two_days_ago))
-    os.utime(killed, (time.time() - 60, time.time() - 60))
+    for place in (old, other, living, living / HELD):
+        os.utime(place, (two_days_ago, two_days_ago))
+    os.utime(killed / HELD, (time.time() - 60, time.time() - 60))
     with holding(living / HELD):
         compiled(checkpoint, cache_dir=tmp_path)
     assert not old.exists()
