@@ -10,12 +10,15 @@
 A bundle is written beside its place and renamed into it, so a reader never sees half of one.
 """
 
+import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,12 +28,17 @@ from typing import Any
 from stagewhisper.atomic import writing_atomically
 from stagewhisper.checkpoint import ModelDims
 from stagewhisper.errors import BundleError, CheckpointError
+from stagewhisper.file_lock import holding, is_held
 
 FORMAT_VERSION = 2
 """Raised whenever the graphs or the manifest change, so that older bundles are built anew."""
 
 MANIFEST, STAMP = "manifest.json", "verified.json"
+HELD = ".stagewhisper-building"
+"""A file in the folder of a bundle that is being made; the process that makes it holds it."""
+
 FILES = ("encoder.onnx", "encoder.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "report.json")
+_TAKES_AT_MOST = 2.0  # seconds from making the file to holding it
 _LONGEST_SHARE = 50  # characters, of up to four bytes, of 255 bytes that a name may have
 _ORIGIN = ("target", "recipe", "recipe_digest", "compiler")
 
@@ -154,13 +162,37 @@ def writing_bundle(bundle: Bundle) -> Iterator[Path]:
     except OSError as error:
         raise _unwritable(bundle.path, error) from error
     try:
-        yield building
-        _write_manifest(building, bundle)
+        with holding(building / HELD):  # whoever finds the folder knows by this that its process lives
+            yield building
+            _write_manifest(building, bundle)
+            with contextlib.suppress(PermissionError):  # Windows: not as long as it is open
+                (building / HELD).unlink(missing_ok=True)
+        (building / HELD).unlink(missing_ok=True)
         _put_in_place(building, bundle)
     except OSError as error:
         raise _unwritable(bundle.path, error) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what processes that were killed have left of bundles at `path`; nothing of those that live."""
+    with contextlib.suppress(OSError):
+        for leftover in path.parent.glob(f"{glob.escape(_beside(path))}*"):
+            if is_abandoned(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def is_abandoned(building: Path) -> bool | None:
+    """Whether the process that made a bundle in this folder is dead; None where nobody can tell.
+
+    Raises:
+        OSError: the folder has just gone.
+    """
+    held = is_held(building / HELD)
+    if held is None:
+        return None
+    return not held and time.time() - (building / HELD).stat().st_mtime > _TAKES_AT_MOST
 
 
 def _beside(path: Path) -> str:

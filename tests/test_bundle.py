@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,19 @@ from typing import Any
 import pytest
 
 import stagewhisper.bundle
-from stagewhisper.bundle import FILES, MANIFEST, STAMP, Bundle, check_place, is_bundle, read_bundle, writing_bundle
+from stagewhisper.bundle import (
+    FILES,
+    HELD,
+    MANIFEST,
+    STAMP,
+    Bundle,
+    check_place,
+    is_abandoned,
+    is_bundle,
+    read_bundle,
+    remove_abandoned,
+    writing_bundle,
+)
 from stagewhisper.errors import BundleError
 from tests.checkpoints import random_dims
 
@@ -74,6 +88,34 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half(bundle_at(tmp_path / "some"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_goes_and_what_others_make_stays(tmp_path: Path) -> None:
+    path = tmp_path / "some"
+    program = f"""
+import os, pathlib, sys
+from tests.test_bundle import bundle_at, writing_bundle
+with writing_bundle(bundle_at(pathlib.Path({str(path)!r}))) as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        theirs = Path(process.stdout.readline().strip())
+        foreign = theirs.parent / ".some-folder"
+        foreign.mkdir()
+        for place in (theirs, theirs / HELD, foreign):
+            os.utime(place, (1, 1))
+        assert is_abandoned(theirs) is False
+        remove_abandoned(path)
+        assert theirs.is_dir()
+        process.kill()
+    assert is_abandoned(theirs) is True
+    assert is_abandoned(foreign) is None
+    remove_abandoned(path)
+    assert list(tmp_path.iterdir()) == [foreign]
 
 
 def test_a_bundle_that_lacks_a_file_is_not_put_in_place(tmp_path: Path) -> None:

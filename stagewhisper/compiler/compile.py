@@ -16,11 +16,20 @@ import platformdirs
 
 from stagewhisper import __version__
 from stagewhisper.atomic import writing_atomically
-from stagewhisper.bundle import FORMAT_VERSION, Bundle, file_digest, read_bundle, writing_bundle
+from stagewhisper.bundle import (
+    FORMAT_VERSION,
+    Bundle,
+    file_digest,
+    is_abandoned,
+    read_bundle,
+    remove_abandoned,
+    writing_bundle,
+)
 from stagewhisper.checkpoint import Checkpoint
 from stagewhisper.compiler.compiled_report import CompiledReport, read_report
 from stagewhisper.compiler.recipe import Recipe, load_recipe
 from stagewhisper.errors import BundleError, CheckpointError, OptionError
+from stagewhisper.file_lock import holding
 from stagewhisper.tokenizer import load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -31,7 +40,7 @@ CHECKS = ("each", "end", "off")  # the strictest first
 """When numbers are compared with those before the passes: after each of them, at the end, or not at all."""
 
 ABANDONED_AFTER = 24 * 3600.0
-"""Seconds after which a half-built folder must belong to a process that died."""
+"""Seconds after which a half-built folder must belong to a process that died, where no lock tells."""
 
 _ONE_AT_A_TIME = threading.Lock()  # threads that want the same model wait for the first one's
 
@@ -74,28 +83,39 @@ def found_or_compiled(
     name = _folder_name(wanted, recipe.digest_without(disabled, contents=False))
     wanted = replace(wanted, path=cache_dir / "bundles" / name)
     with _ONE_AT_A_TIME:
-        found = _read(wanted)
-        if found is not None and _is_checked(found, check):
-            return found, True
+        found = _checked(_read(wanted), check)
         if found is not None:
-            logger.info("The numbers of %s were compared less than --check %s asks for.", found.path, check)
-        return _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check), False
+            return found, True
+        with holding(cache_dir / "locks" / name, on_wait=_tell_of_waiting) as waited:
+            found = _checked(_read(wanted), check) if waited else None
+            if found is not None:
+                return found, True
+            return _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check), False
+
+
+def _tell_of_waiting() -> None:
+    logger.info("Another process is compiling this model: waiting for it.")
+
+
+def _checked(bundle: Bundle | None, check: str) -> Bundle | None:
+    """The bundle, if its numbers were compared as often as `check` asks for."""
+    if bundle is None or _is_checked(bundle, check):
+        return bundle
+    logger.info("The numbers of %s were compared less than --check %s asks for.", bundle.path, check)
+    return None
 
 
 def _is_checked(bundle: Bundle, check: str) -> bool:
-    """Whether the bundle's numbers were compared as often as `check` asks for."""
     if check == "off":
         return True
     try:
         done = read_report(bundle).check
-        if CHECKS.index(done) <= CHECKS.index(check):
-            return True
+        return CHECKS.index(done) <= CHECKS.index(check)
     except ValueError:
         return False  # another word than ours, or the caller's: compiling refuses that one
     except BundleError as error:
         logger.warning("%s", error)
         return False
-    return False
 
 
 def _read(wanted: Bundle) -> Bundle | None:
@@ -161,8 +181,9 @@ def compile_checkpoint(
     recipe = recipe or load_recipe(DEFAULT_RECIPE)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)  # may fail, so before the long work
     bundle = _bundle(checkpoint, path, source=source, recipe=recipe, disabled=disabled)
+    remove_abandoned(path)
     with writing_bundle(bundle) as folder:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix="compared-", dir=folder) as scratch:
             comparison = None if check == "off" else Comparison(tokenizer, Path(scratch), each=check == "each")
             reports = compile_graphs(checkpoint, recipe, folder=folder, disabled=disabled, comparison=comparison)
         tokenizer.save(folder / "tokenizer.json")
@@ -271,8 +292,10 @@ def _write_note(path: Path, text: str) -> None:
 def _remove_abandoned(folder: Path) -> None:
     for leftover in folder.glob(".*-*"):
         try:
-            is_old = time.time() - leftover.stat().st_mtime > ABANDONED_AFTER
+            abandoned = is_abandoned(leftover)
+            if abandoned is None:
+                abandoned = time.time() - leftover.stat().st_mtime > ABANDONED_AFTER
         except OSError:
             continue  # its process has just finished
-        if is_old:
+        if abandoned:
             shutil.rmtree(leftover, ignore_errors=True)

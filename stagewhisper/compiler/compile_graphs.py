@@ -96,10 +96,10 @@ def compile_graphs(
 def _sampled(
     models: Mapping[str, ir.Model], checkpoint: Checkpoint, folder: Path | None, until_saved: ExitStack
 ) -> SampledInputs:
-    """Inputs of the decoder's products, in a folder beside the bundle's that goes when `until_saved` ends."""
+    """Inputs of the decoder's products, in a folder within the bundle's that goes when `until_saved` ends."""
     if folder is None:
         return unsampled_inputs(models["decoder"], Path())
-    scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}-sampled-", dir=folder.parent)
+    scratch = tempfile.TemporaryDirectory(prefix="sampled-", dir=folder)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)
     languages = list(tokenizer.languages)[:_MOST_LANGUAGES] if tokenizer.is_multilingual else [None]
     return sample_inputs(

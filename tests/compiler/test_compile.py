@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,13 +20,14 @@ import torch
 
 import stagewhisper
 import stagewhisper.compiler.compile
-from stagewhisper.bundle import FILES, Bundle, read_bundle
+from stagewhisper.bundle import FILES, HELD, Bundle, read_bundle
 from stagewhisper.checkpoint import Checkpoint, ModelDims, load_checkpoint
 from stagewhisper.compiler import compile_checkpoint, compiled, default_cache_dir, load_recipe, read_report
 from stagewhisper.compiler.compile import compiler_version, found_or_compiled
 from stagewhisper.compiler.recipe import GRAPHS
 from stagewhisper.engines.onnxruntime import OnnxRuntimeEngine
 from stagewhisper.errors import BundleError, CheckpointError, CompilerError, OptionError, TokenizerError
+from stagewhisper.file_lock import holding
 from tests.checkpoints import random_dims, save_huggingface, save_openai
 from tests.logits import CLOSE, load_oracle, our_logits, random_mel, random_tokens, their_logits
 
@@ -175,17 +177,45 @@ def test_a_cache_that_was_filled_elsewhere_may_be_read_only(
     assert list((tmp_path / "sources").iterdir()) == []
 
 
-def test_processes_that_start_at_once_share_one_bundle(path: Path, tmp_path: Path) -> None:
+def test_processes_that_start_at_once_compile_once(path: Path, tmp_path: Path) -> None:
     program = f"""
+        import logging, sys
         import stagewhisper
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
         model = stagewhisper.load({str(path)!r}, cache_dir={str(tmp_path)!r})
         print(model.dims.n_vocab)
     """
     with ThreadPoolExecutor(3) as pool:
         printed = list(pool.map(run, [program] * 3))
-    assert printed == [["51865"]] * 3
+    assert [lines[-1] for lines in printed] == ["51865"] * 3
+    assert sum(line.startswith("Compiling") for lines in printed for line in lines) == 1
     (bundle,) = (tmp_path / "bundles").iterdir()
     assert read_bundle(bundle).dims == tiniest_dims()
+
+
+def test_who_waits_for_another_process_says_so_and_takes_its_bundle(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = compiled(checkpoint, cache_dir=tmp_path / "other")
+    path = tmp_path / "bundles" / made.path.name
+    forbid_compiling(monkeypatch)
+
+    waits = threading.Event()
+    tell = stagewhisper.compiler.compile._tell_of_waiting
+
+    def tell_us_too() -> None:
+        tell()
+        waits.set()
+
+    monkeypatch.setattr(stagewhisper.compiler.compile, "_tell_of_waiting", tell_us_too)
+    with caplog.at_level(logging.INFO, LOGGER), ThreadPoolExecutor(1) as pool:
+        with holding(tmp_path / "locks" / made.path.name):
+            waiting = pool.submit(compiled, checkpoint, cache_dir=tmp_path)
+            assert waits.wait(60)
+            shutil.copytree(made.path, path)
+            assert not waiting.done()
+        assert waiting.result(60) == replace(made, path=path)
+    assert "Another process is compiling this model: waiting for it." in caplog.text
 
 
 def test_threads_that_start_at_once_compile_once(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -239,14 +269,21 @@ def test_a_checkpoint_that_vanishes_is_reported(path: Path, tmp_path: Path) -> N
 def test_only_old_leftovers_of_dead_processes_are_removed(checkpoint: Checkpoint, tmp_path: Path) -> None:
     bundles = tmp_path / "bundles"
     old, new, other = bundles / ".some-old", bundles / ".some-new", bundles / "old-bundle"
-    for folder in (old, new, other):
+    killed, living = bundles / ".another-killed", bundles / ".another-living"
+    for folder in (old, new, other, killed, living):
         folder.mkdir(parents=True)
         (folder / "encoder.onnx").write_text("half")
     two_days_ago = time.time() - 2 * 24 * 3600
-    for folder in (old, other):
-        os.utime(folder, (two_days_ago, two_days_ago))
-    compiled(checkpoint, cache_dir=tmp_path)
+    for folder in (killed, living):
+        (folder / HELD).write_text("")
+    for place in (old, other, living, living / HELD):
+        os.utime(place, (two_days_ago, two_days_ago))
+    os.utime(killed / HELD, (time.time() - 60, time.time() - 60))
+    with holding(living / HELD):
+        compiled(checkpoint, cache_dir=tmp_path)
     assert not old.exists()
+    assert not killed.exists()
+    assert living.exists()
     assert new.exists()
     assert other.exists()
 
