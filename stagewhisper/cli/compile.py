@@ -63,6 +63,10 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, _: Messages) -> int:
     """Compiles, and prints the table of the passes or all of it as JSON."""
+    if arguments.time and arguments.check == "off":
+        raise OptionError(
+            "Graphs are measured where they are compared. Leave out --time, or choose --check end or each."
+        )
     recipe = _recipe(arguments)
     if arguments.output is not None:
         _check_output(Path(arguments.output))
@@ -95,6 +99,11 @@ def _add_recipe_options(group: argparse._ActionsContainer) -> None:
         choices=("each", "end", "off"),
         default="end",
         help="compare the numbers after each pass, at the end, or not (default: end)",
+    )
+    group.add_argument(
+        "--time",
+        action="store_true",
+        help="measure what is compared: milliseconds before and after all passes, or each with --check each",
     )
 
 
@@ -208,6 +217,7 @@ def _compiled(
 
     cache_dir = hub_options(arguments)["cache_dir"] or default_cache_dir()
     options: dict[str, Any] = {"recipe": recipe, "disabled": arguments.disable_pass, "check": arguments.check}
+    options["timed"] = arguments.time
     if arguments.output is None:
         bundle, was_there = found_or_compiled(checkpoint, cache_dir=cache_dir, **options)
         return read_report(bundle), was_there

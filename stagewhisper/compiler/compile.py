@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -51,12 +52,14 @@ def compiled(
     recipe: Recipe | None = None,
     disabled: Collection[str] = (),
     check: str = "off",
+    timed: bool = False,
     cache_dir: Path | None = None,
 ) -> Bundle:
     """The bundle of `checkpoint` in the user's cache, compiled now if it is not there, is damaged or is outdated.
 
     The recipe is `exact` unless another is given; `disabled` names passes of it to be left out, and `check` is when
     the bundle's numbers are compared with the checkpoint's: one that was compared less is compiled again.
+    With `timed`, graphs are also measured before and after the passes.
 
     Raises:
         BundleError: the cache cannot be written.
@@ -64,7 +67,8 @@ def compiled(
         OptionError: the recipe cannot be carried out.
         CompilerError: a pass failed, or broke its graph or its numbers.
     """
-    return found_or_compiled(checkpoint, recipe=recipe, disabled=disabled, check=check, cache_dir=cache_dir)[0]
+    options: dict[str, Any] = {"disabled": disabled, "check": check, "timed": timed, "cache_dir": cache_dir}
+    return found_or_compiled(checkpoint, recipe=recipe, **options)[0]
 
 
 def found_or_compiled(
@@ -73,6 +77,7 @@ def found_or_compiled(
     recipe: Recipe | None = None,
     disabled: Collection[str] = (),
     check: str = "off",
+    timed: bool = False,
     cache_dir: Path | None = None,
 ) -> tuple[Bundle, bool]:
     """What `compiled` gives, and whether it was in the cache."""
@@ -83,34 +88,35 @@ def found_or_compiled(
     name = _folder_name(wanted, recipe.digest_without(disabled, contents=False))
     wanted = replace(wanted, path=cache_dir / "bundles" / name)
     with _ONE_AT_A_TIME:
-        found = _checked(_read(wanted), check)
+        found = _checked(_read(wanted), check, timed=timed)
         if found is not None:
             return found, True
         with holding(cache_dir / "locks" / name, on_wait=_tell_of_waiting) as waited:
-            found = _checked(_read(wanted), check) if waited else None
+            found = _checked(_read(wanted), check, timed=timed) if waited else None
             if found is not None:
                 return found, True
-            return _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check), False
+            return _compile(checkpoint, wanted, recipe=recipe, disabled=disabled, check=check, timed=timed), False
 
 
 def _tell_of_waiting() -> None:
     logger.info("Another process is compiling this model: waiting for it.")
 
 
-def _checked(bundle: Bundle | None, check: str) -> Bundle | None:
-    """The bundle, if its numbers were compared as often as `check` asks for."""
-    if bundle is None or _is_checked(bundle, check):
+def _checked(bundle: Bundle | None, check: str, *, timed: bool) -> Bundle | None:
+    """The bundle, if its numbers were compared as often as `check` asks for, and its graphs measured if need be."""
+    if bundle is None or _is_checked(bundle, check, timed=timed):
         return bundle
-    logger.info("The numbers of %s were compared less than --check %s asks for.", bundle.path, check)
+    logger.info("%s was compared less than --check %s asks for, or not measured.", bundle.path, check)
     return None
 
 
-def _is_checked(bundle: Bundle, check: str) -> bool:
-    if check == "off":
+def _is_checked(bundle: Bundle, check: str, *, timed: bool) -> bool:
+    if check == "off" and not timed:
         return True
     try:
-        done = read_report(bundle).check
-        return CHECKS.index(done) <= CHECKS.index(check)
+        report = read_report(bundle)
+        is_timed = all(graph.ms_before for graph in report.graphs.values())
+        return CHECKS.index(report.check) <= CHECKS.index(check) and (is_timed or not timed)
     except ValueError:
         return False  # another word than ours, or the caller's: compiling refuses that one
     except BundleError as error:
@@ -142,15 +148,14 @@ def _read(wanted: Bundle) -> Bundle | None:
 
 
 def _compile(
-    checkpoint: Checkpoint, wanted: Bundle, *, recipe: Recipe, disabled: Collection[str], check: str
+    checkpoint: Checkpoint, wanted: Bundle, *, recipe: Recipe, disabled: Collection[str], check: str, timed: bool
 ) -> Bundle:
     started = time.monotonic()
     folder = wanted.path.parent
     logger.info("Compiling %s for ONNX Runtime (once; kept in %s)", checkpoint.path.name, folder)
     _remove_abandoned(folder)
-    report = compile_checkpoint(
-        checkpoint, wanted.path, source=wanted.source_digest, recipe=recipe, disabled=disabled, check=check
-    )
+    options: dict[str, Any] = {"recipe": recipe, "disabled": disabled, "check": check, "timed": timed}
+    report = compile_checkpoint(checkpoint, wanted.path, source=wanted.source_digest, **options)
     logger.info("Compiled in %.1f s", time.monotonic() - started)
     return report.bundle
 
@@ -163,8 +168,11 @@ def compile_checkpoint(
     recipe: Recipe | None = None,
     disabled: Collection[str] = (),
     check: str = "end",
+    timed: bool = False,
 ) -> CompiledReport:
     """Compile `checkpoint` into the folder `path`; `source` is the digest to be written into its manifest.
+
+    With `timed`, what is compared is measured, too: five runs of each case, of which the fastest counts.
 
     Raises:
         BundleError: the folder cannot be written.
@@ -177,6 +185,10 @@ def compile_checkpoint(
 
     if check not in CHECKS:
         raise OptionError(f"check is {check!r}. Known: {', '.join(CHECKS)}.")
+    if timed and check == "off":
+        raise OptionError(
+            "Graphs are measured where they are compared. Leave out --time, or choose --check end or each."
+        )
     started = time.monotonic()
     recipe = recipe or load_recipe(DEFAULT_RECIPE)
     tokenizer = load_tokenizer(checkpoint.dims.n_vocab, checkpoint.tokenizer_file)  # may fail, so before the long work
@@ -184,19 +196,20 @@ def compile_checkpoint(
     remove_abandoned(path)
     with writing_bundle(bundle) as folder:
         with tempfile.TemporaryDirectory(prefix="compared-", dir=folder) as scratch:
-            comparison = None if check == "off" else Comparison(tokenizer, Path(scratch), each=check == "each")
+            compared = Comparison(tokenizer, Path(scratch), each=check == "each", timed=timed)
+            comparison = None if check == "off" else compared
             reports = compile_graphs(checkpoint, recipe, folder=folder, disabled=disabled, comparison=comparison)
         tokenizer.save(folder / "tokenizer.json")
         report = CompiledReport(bundle, recipe.to_dict(), check, time.monotonic() - started, reports)
         (folder / bundle.report.name).write_text(report.to_json(), encoding="utf-8")
-        _remove_less_checked(path, check)
+        _remove_less_checked(path, check, timed=timed)
     return replace(report, bundle=read_bundle(path))
 
 
-def _remove_less_checked(path: Path, check: str) -> None:
+def _remove_less_checked(path: Path, check: str, *, timed: bool) -> None:
     """Makes room: a bundle of the same files would stay, with a report that knows less."""
     try:
-        if path.exists() and not _is_checked(read_bundle(path), check):
+        if path.exists() and not _is_checked(read_bundle(path), check, timed=timed):
             shutil.rmtree(path)
     except (BundleError, OSError):
         pass  # it is replaced anyway, or that fails with a reason

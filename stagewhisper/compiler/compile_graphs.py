@@ -48,6 +48,8 @@ class Comparison:
     """On a disk; it takes up to three times the weights' bytes, and may be removed afterwards."""
     each: bool = False
     """After each pass, not only at the end."""
+    timed: bool = False
+    """Also measure what is compared."""
 
 
 def compile_graphs(
@@ -130,4 +132,5 @@ def _language(tokenizer: Tokenizer) -> str | None:
 def _equivalence(cases: Sequence[Case], comparison: Comparison, name: str) -> Equivalence:
     folder = comparison.folder / name
     folder.mkdir()
-    return Equivalence(cases, folder, options=Options(each=comparison.each, threads=_ALL_CORES))
+    options = Options(each=comparison.each, timed=comparison.timed, threads=_ALL_CORES)
+    return Equivalence(cases, folder, options=options)

@@ -33,7 +33,7 @@ def fits(value: object, expected: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in parts)
     if origin is Literal:
-        return value in parts
+        return any(value == part and type(value) is type(part) for part in parts)  # true is not 1
     if origin in (Sequence, list, tuple) and parts:
         return isinstance(value, list | tuple) and all(fits(item, parts[0]) for item in value)
     if origin in (Mapping, dict) and len(parts) == 2:

@@ -8,7 +8,6 @@ hardly anything is allowed, and at the end, where as much is allowed as the reci
 A pass that raises, makes the graph illegal or breaks its numbers stops everything and is named.
 """
 
-import inspect
 import logging
 import textwrap
 import time
@@ -23,6 +22,7 @@ from stagewhisper.compiler.contract import FP32_TOLERANCE, Contract, Pass, contr
 from stagewhisper.compiler.equivalence import Difference, Equivalence
 from stagewhisper.compiler.graph_tools import ALIASES
 from stagewhisper.compiler.layer_patterns import patterns_of, unmatched
+from stagewhisper.compiler.parameter_types import described, fits, parameters_of
 from stagewhisper.compiler.passes import PASSES
 from stagewhisper.compiler.report import Parameter, PassRecord, Report
 from stagewhisper.compiler.steps import PassStep as PassStep
@@ -104,16 +104,14 @@ def check_step(step: PassStep) -> None:
 
 def _planned(step: PassStep) -> _Planned:
     function = PASSES.get(step.name)
-    known = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    for name in step.parameters:
+    known = parameters_of(function)
+    for name, value in step.parameters.items():
         if name not in known:
             raise OptionError(
                 f"The pass {step.name!r} has no parameter {name!r}. Known: {', '.join(sorted(known)) or 'none'}."
             )
+        if not fits(value, known[name]):
+            raise OptionError(f"The pass {step.name!r}: {name} is {value!r}; expected {described(known[name])}.")
     contract = contract_of(function)
     if step.tolerance is not None:
         contract = replace(contract, tolerance=step.tolerance)
@@ -267,15 +265,18 @@ def _compared(model: ir.Model, contract: Contract, equivalence: Equivalence) -> 
 
 @contextmanager
 def _blaming(culprit: str) -> Iterator[None]:
-    """Turns an error of the block into one that names who made it, and what to do."""
+    """Turns an error of the block into one that names who made it, and what to do unless a parameter is to blame."""
+    named = f"{culprit[0].upper()}{culprit[1:]}: "
     try:
         yield
+    except OptionError as error:
+        raise OptionError(f"{named}{error}") from error
     except CompilerError as error:
-        remedy = ""
+        said = f"{named}{error}"
         if culprit.startswith("the pass"):
             name = culprit.split("'")[1]
-            remedy = f" Switch it off with --disable-pass {name}, and tell its authors."
-        raise CompilerError(f"{culprit[0].upper()}{culprit[1:]}: {error}{remedy}") from error
+            said = f"{said.removesuffix('.')}. Switch it off with --disable-pass {name}, and tell its authors."
+        raise CompilerError(said) from error
 
 
 def _size(graph: ir.Graph) -> _Size:

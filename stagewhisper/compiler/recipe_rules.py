@@ -95,6 +95,16 @@ def _check_step(step: RecipeStep) -> None:
         _check_parameter(step, parameter, value)
     if name == "group_query_attention" and "cache_scales" in step.step.parameters and step.step.tolerance is None:
         raise OptionError(f"{step.place}: {name} with cache_scales changes numbers. Say how far they may: tolerance.")
+    if name == "quantize_blockwise" and "encoder" in step.graphs:
+        _check_rounding(step, step.step.parameters.get("rounding"))
+
+
+def _check_rounding(step: RecipeStep, rounding: object) -> None:
+    if rounding == "calibrated":
+        raise OptionError(
+            f"{step.place}: rounding of {step.step.name} is 'calibrated', which is for the decoder: inputs are sampled "
+            f"for its layers only. Write `graphs: decoder`, or choose 'nearest'."
+        )
 
 
 def _check_parameter(step: RecipeStep, parameter: str, value: object) -> None:
@@ -194,4 +204,6 @@ def _check_space(recipe: Recipe) -> None:
         step = recipe.steps[choice.step]
         if choice.parameter is not None:
             for value in choice.values:
-                _check_parameter(replace(step, place=f"{recipe.file}: search.space"), choice.parameter, value)
+                tried = {**step.step.parameters, choice.parameter: value}
+                place = f"{recipe.file}: search.space"
+                _check_step(replace(step, step=replace(step.step, parameters=tried), place=place))

@@ -1,6 +1,7 @@
 """`stagewhisper compile` on a small random checkpoint."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,30 @@ def test_a_named_pass_that_does_nothing_leaves_no_bundle(checkpoint: Path, capsy
     Path("mine.yaml").write_text("precision: fp32\npasses: [{include: pipeline}, pack_qkv]")
     assert "pack_qkv finds nothing to do" in failure(capsys, checkpoint, "--recipe", "mine.yaml", *QUICK, "-o", "out")
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("check", ["each", "end"])
+def test_times_before_and_after_are_measured_when_asked_for(
+    checkpoint: Path, check: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("precision: fp32\npasses: [{include: pipeline}]")
+    arguments = ["compile", str(checkpoint), "--recipe", "mine.yaml", "--check", check]
+    assert main(arguments) == 0
+    assert " ms " not in capsys.readouterr().out
+    assert main([*arguments, "--time"]) == 0
+    output = capsys.readouterr().out
+    assert "found in the cache" not in output
+    decoder = output.split("whisper_decoder")[1]
+    assert decoder.splitlines()[0].split()[-3:] == ["ms", "largest", "difference"]
+    times = re.compile(r" \d+\.\d\d( → \d+\.\d\d)?  ")
+    timed = [line.split()[0] for line in decoder.splitlines() if times.search(line)]
+    assert timed[-1] == "all"
+    assert ("pack_qkv" in timed) == (check == "each")
+    assert main([*arguments, "--time", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for graph in document["graphs"].values():
+        assert graph["ms_before"].keys() == graph["ms_after"].keys() != set()
+    assert "Leave out --time" in failure(capsys, checkpoint, "--time", "--check", "off")
 
 
 def test_what_is_no_bundle_is_not_overwritten(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,8 +209,16 @@ def test_a_pass_may_change_the_numbers_as_far_as_it_declares_or_is_told(
 def test_a_bad_pass_is_named_with_the_reason_and_the_remedy(
     checkpoint: Checkpoint, cases: tuple[Case, ...], tmp_path: Path, name: str, reason: str
 ) -> None:
-    with pytest.raises(CompilerError, match=rf"(?s)^The pass '{name}': .*{reason}.*--disable-pass {name}"):
+    with pytest.raises(
+        CompilerError, match=rf"(?s)^The pass '{name}': .*{reason}.*\. Switch it off with .*-pass {name},"
+    ):
         run(checkpoint, cases, tmp_path, "swap_addends", name)
+
+
+def test_a_wrong_parameter_is_no_fault_of_the_passs_authors(checkpoint: Checkpoint) -> None:
+    step = PassStep("make_kv_cache_static", {"length": 0})
+    with pytest.raises(OptionError, match=r"^The pass 'make_kv_cache_static': .*length 0; .* at least 1 position\.$"):
+        run_passes(export_decoder(checkpoint), [step])
 
 
 def test_illegal_graphs_are_noticed_without_comparing(checkpoint: Checkpoint) -> None:
@@ -258,6 +266,7 @@ def test_passes_are_switched_off_by_name(checkpoint: Checkpoint, cases: tuple[Ca
         ((PassStep("scale_logits", {"divisor": 2}),), (), "'scale_logits' has no parameter 'divisor'. Known: factor."),
         ((PassStep("fail", {"loudly": True}),), (), "'fail' has no parameter 'loudly'. Known: none."),
         ((PassStep("do_nothing", {"graph": 2}),), (), "'do_nothing' has no parameter 'graph'. Known: to."),
+        ((PassStep("do_nothing", {"to": 2}),), (), "'do_nothing': to is 2; expected a list of which each is text"),
     ],
 )
 def test_unknown_names_are_errors_before_anything_runs(

@@ -309,6 +309,23 @@ SEARCHED = HEAD + "passes: [fuse_gelu, pack_qkv, fuse_gelu]\nevaluators: [{metri
             INT8 + "passes: [{include: pipeline}, {pass: fuse_cross_attention, optional: true}, quantize_cross_kv]",
             r"passes\[2\]: fuse_cross_attention stands before quantize_cross_kv and leaves it nothing to do",
         ),
+        (
+            INT8 + "passes: [{pass: quantize_blockwise, parameters: {bits: 5}}]",
+            r"mine\.yaml: passes\[0\]: bits of quantize_blockwise is 5; expected one of 4, 8",
+        ),
+        (INT8 + "passes: [{pass: quantize_blockwise, parameters: {block_size: 7}}]", "block_size .* is 7; expected"),
+        (INT8 + "passes: [{pass: quantize_blockwise, parameters: {bits: 8.0}}]", "bits of quantize_blockwise is 8.0"),
+        (INT8 + "passes: [{pass: quantize_static, parameters: {method: best}}]", "method .* 'best'; expected one of"),
+        (
+            INT8 + "passes: [{pass: quantize_blockwise, parameters: {rounding: calibrated}}]",
+            r"passes\[0\]: rounding of quantize_blockwise is 'calibrated', which is for the decoder.*graphs: decoder",
+        ),
+        (
+            INT8
+            + "passes: [quantize_blockwise]\nevaluators: [{metric: step_ms, goal: best}]\n"
+            + "search: {trials: 2, space: {quantize_blockwise.rounding: [nearest, calibrated]}}",
+            "search.space: rounding of quantize_blockwise is 'calibrated', which is for the decoder",
+        ),
         (STEP + "{pass: fuse_gelu, optional: maybe}", r"passes\[0\].optional: 'maybe' .* expected true or false"),
         (STEP + "decoder_masked_attention", "decoder_masked_attention needs make_kv_cache_static before it"),
         (
@@ -457,6 +474,7 @@ def test_a_pass_can_be_switched_off_unless_others_need_it() -> None:
         ({"a": [1]}, Mapping[str, float | Sequence[float]], True),
         (4, Literal[4, 8], True),
         (5, Literal[4, 8], False),
+        (False, Literal[0, 4], False),
         (object(), Any, True),
     ],
 )

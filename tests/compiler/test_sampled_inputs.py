@@ -25,7 +25,7 @@ from stagewhisper.compiler.sampled_inputs import (
     unsampled_inputs,
     wanted_by,
 )
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import CompilerError, OptionError
 from stagewhisper.hub.known import embedded_path
 from tests.compiler.passes.quantized import tied_model
 
@@ -114,7 +114,7 @@ def error_of(node: ir.Node, before: dict[str, np.ndarray], sampled: SampledInput
 
 
 def test_without_sampled_inputs_it_is_refused(nano: Checkpoint) -> None:
-    with pytest.raises(CompilerError, match=r"no inputs were sampled for this graph.*Choose 'nearest'"):
+    with pytest.raises(OptionError, match=r"no inputs were sampled for this graph.*Choose 'nearest'"):
         quantize_blockwise(tied_model().graph, block_size=32, rounding="calibrated")
     model = tied_model()
     keep_sampled_inputs(model.graph, unsampled_inputs(export_decoder(nano), Path()))

@@ -41,7 +41,7 @@ from stagewhisper.compiler.growing_cache import (
     max_positions,
     reads_only,
 )
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 
 N_PAST = "n_past"
 """The new input: int64 scalar, the positions that are filled before the call, the same for all sequences."""
@@ -85,14 +85,14 @@ def make_kv_cache_static(graph: ir.Graph, *, length: int | None = None) -> int:
     buffers fails in ONNX Runtime: nothing is overwritten.
 
     Raises:
-        CompilerError: `length` is less than 1, or more than the positional embedding has.
+        OptionError: `length` is less than 1, or more than the positional embedding has.
     """
     if length is not None and length < 1:
-        raise CompilerError(f"make_kv_cache_static got length {length}; a cache needs at least 1 position.")
+        raise OptionError(f"make_kv_cache_static got length {length}; a cache needs at least 1 position.")
     caches = growing_caches(graph)
     limit = max_positions(caches)
     if length is not None and caches and limit is not None and length > limit:
-        raise CompilerError(
+        raise OptionError(
             f"make_kv_cache_static got length {length}, but the positional embedding ends after {limit} positions: "
             f"give at most {limit}, or none to get {limit}."
         )

@@ -29,7 +29,7 @@ from stagewhisper.compiler.graph_tools import (
 )
 from stagewhisper.compiler.int8_attention import HeadShape, attention_body
 from stagewhisper.compiler.trial_lengths import Trial, try_lengths
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 
 TOLERANCE = 0.1
 
@@ -44,10 +44,10 @@ def quantize_attention(graph: ir.Graph, *, n_rows: int = 500) -> int:
     `n_rows` queries are worked on at a time: their scores, 4 bytes for each frame, should fit into the cache.
 
     Raises:
-        CompilerError: `n_rows` is not positive.
+        OptionError: `n_rows` is not positive.
     """
     if n_rows < 1:
-        raise CompilerError(f"n_rows is {n_rows}. Give the number of queries to work on at a time: 1 or more.")
+        raise OptionError(f"n_rows is {n_rows}. Give the number of queries to work on at a time: 1 or more.")
     trials, constants = try_lengths(graph), GraphConstants(graph, prefix="const_attention")
     found = [(node, shape) for node in _attentions(graph) if (shape := _shape(node, trials, n_rows)) is not None]
     for number, (node, shape) in enumerate(found):

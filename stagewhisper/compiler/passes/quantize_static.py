@@ -15,18 +15,17 @@ find, and what they hold depends on the tokens so far.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import onnx_ir as ir
 
-from stagewhisper.compiler.activation_range import METHODS, Method, Range
+from stagewhisper.compiler.activation_range import Method, Range
 from stagewhisper.compiler.calibration import activation_ranges, mel_input
 from stagewhisper.compiler.contract import declares
 from stagewhisper.compiler.graph_tools import MICROSOFT, add_initializer, new_op, remove_unused, replace_value
 from stagewhisper.compiler.int8_weight import Int8Weight
 from stagewhisper.compiler.linear_layers import LinearLayer, linear_layers
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 
 TOLERANCE = 0.25
 
@@ -38,7 +37,7 @@ def quantize_static(
     only: Sequence[str] = ("*",),
     keep: Sequence[str] = (),
     recordings: Sequence[str] = (),
-    method: str = "percentile",
+    method: Method = "percentile",
     percentile: float = 99.999,
     per_channel: bool = True,
     reduce_range: bool = False,
@@ -51,26 +50,20 @@ def quantize_static(
 
     Raises:
         AudioError: a recording cannot be read.
-        CompilerError: `method` or `percentile` makes no sense, or the graph cannot be run.
+        OptionError: `percentile` makes no sense.
+        CompilerError: the graph cannot be run.
     """
-    chosen = _checked(method, percentile)
+    if not 50 < percentile <= 100:
+        raise OptionError(f"percentile is {percentile}. Give the share of values to keep: above 50, up to 100.")
     layers = list(linear_layers(graph, only=only, keep=keep))
     if mel_input(graph) is None or not layers:
         return 0
     activations = list({id(layer.x): layer.x for layer in layers}.values())
-    ranges = activation_ranges(graph, activations, recordings=recordings, method=chosen, percentile=percentile)
+    ranges = activation_ranges(graph, activations, recordings=recordings, method=method, percentile=percentile)
     quantized = _Activations(graph, dict(zip(activations, ranges, strict=True)))
     for layer in layers:
         _quantize(graph, layer, quantized, Int8Weight(layer, per_channel=per_channel, reduce_range=reduce_range))
     return len(layers)
-
-
-def _checked(method: str, percentile: float) -> Method:
-    if not 50 < percentile <= 100:
-        raise CompilerError(f"percentile is {percentile}. Give the share of values to keep: above 50, up to 100.")
-    if method not in METHODS:
-        raise CompilerError(f"No calibration method named {method!r}. Known: {', '.join(sorted(METHODS))}.")
-    return cast("Method", method)
 
 
 class _Activations:

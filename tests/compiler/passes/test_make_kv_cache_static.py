@@ -14,7 +14,7 @@ from stagewhisper.compiler.contract import contract_of
 from stagewhisper.compiler.export import export_decoder, export_encoder
 from stagewhisper.compiler.graph_tools import aliases_of, new_op, nodes_of
 from stagewhisper.compiler.passes.make_kv_cache_static import UNFILLED, make_kv_cache_static
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 from tests.checkpoints import random_dims, save_openai
 from tests.compiler.foreign_graphs import FORMS, foreign_graph, op_counts, run
 
@@ -187,7 +187,7 @@ def test_the_length_may_be_chosen(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize("length", [-1, 0, 25])
 def test_an_impossible_length_is_an_error(checkpoint: Checkpoint, length: int) -> None:
     model = export_decoder(checkpoint)
-    with pytest.raises(CompilerError, match=f"length {length}.* at (most 24|least 1)"):
+    with pytest.raises(OptionError, match=f"length {length}.* at (most 24|least 1)"):
         make_kv_cache_static(model.graph, length=length)
     assert "ScatterND" not in op_counts(model.graph)
 

@@ -15,7 +15,7 @@ from stagewhisper.compiler.pass_manager import PassStep, run_passes
 from stagewhisper.compiler.passes.fuse_attention import fuse_attention
 from stagewhisper.compiler.passes.quantize_attention import quantize_attention
 from stagewhisper.compiler.verify import verify
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 from tests.checkpoints import random_dims, save_openai
 from tests.compiler.foreign_graphs import op_counts
 from tests.compiler.graphs import SmallGraph, run
@@ -97,7 +97,7 @@ def test_scores_too_large_for_exp_do_not_overflow() -> None:
 
 
 def test_no_rows_at_a_time_is_an_error_which_names_the_parameter() -> None:
-    with pytest.raises(CompilerError, match="n_rows is 0"):
+    with pytest.raises(OptionError, match="n_rows is 0"):
         quantize_attention(attention().graph, n_rows=0)
 
 

@@ -9,9 +9,9 @@ from stagewhisper.checkpoint import Checkpoint, load_checkpoint
 from stagewhisper.compiler.cases import encoder_cases, recorded_windows
 from stagewhisper.compiler.equivalence import Equivalence
 from stagewhisper.compiler.export import export_decoder, export_encoder
-from stagewhisper.compiler.pass_manager import PassStep, run_passes
+from stagewhisper.compiler.pass_manager import PassStep, check_step, run_passes
 from stagewhisper.compiler.passes.quantize_static import quantize_static
-from stagewhisper.errors import CompilerError
+from stagewhisper.errors import OptionError
 from tests.checkpoints import random_dims, save_openai
 from tests.compiler import foreign_graphs
 from tests.compiler.foreign_graphs import op_counts
@@ -73,9 +73,9 @@ def test_a_second_run_changes_nothing(checkpoint: Checkpoint) -> None:
 
 def test_senseless_choices_are_refused(checkpoint: Checkpoint) -> None:
     graph: ir.Graph = export_encoder(checkpoint).graph
-    with pytest.raises(CompilerError, match=r"No calibration method named 'best'\. Known: entropy, minmax, percentile"):
-        quantize_static(graph, method="best")
-    with pytest.raises(CompilerError, match=r"percentile is 0\.99\. Give the share of values to keep: above 50"):
+    with pytest.raises(OptionError, match=r"method is 'best'; expected one of 'minmax', 'percentile', 'entropy'"):
+        check_step(PassStep("quantize_static", {"method": "best"}))
+    with pytest.raises(OptionError, match=r"percentile is 0\.99\. Give the share of values to keep: above 50"):
         quantize_static(graph, percentile=0.99)
 
 
