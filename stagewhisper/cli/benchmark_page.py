@@ -7,14 +7,12 @@
 The style is the evaluation's page's and a few rules more. Every element is made by `page_markup.tag`, which escapes.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from stagewhisper.benchmarking.tables import EXPLANATION, circumstances, missing, pieces, table
 from stagewhisper.cli.benchmark_chart import start_chart, warm_chart
+from stagewhisper.cli.page_frame import framed
 from stagewhisper.evaluation.page_markup import Html, joined, tag
 from stagewhisper.evaluation.page_setup import setup_list
 
@@ -24,20 +22,12 @@ if TYPE_CHECKING:
 
 def benchmark_page(document: Mapping[str, Any], results: "Sequence[Result]") -> str:
     """The page as a whole."""
-    style = joined(
-        (_resource("stagewhisper.evaluation", "page.css"), _resource("stagewhisper.cli", "benchmark_page.css"))
+    return framed(
+        f"Benchmark, {document['machine']['cpu']}",
+        _heading(document),
+        *_sections(document, results),
+        style="benchmark_page.css",
     )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"Benchmark, {document['machine']['cpu']}"),
-        tag("style", style),
-    )
-    body = tag("body", tag("main", _heading(document), *_sections(document, results)))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _heading(document: Mapping[str, Any]) -> Html:
@@ -85,12 +75,3 @@ def _table(rows: Sequence[Sequence[str]], *, class_: str = "measured") -> Html:
 
 def _section(title: str, *children: Html) -> Html:
     return tag("section", tag("h2", title), *children)
-
-
-def _resource(package: str, name: str) -> Html:
-    return Html(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
-
-
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

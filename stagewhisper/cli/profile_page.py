@@ -7,12 +7,10 @@
 The style is the evaluation's page's and a few rules more. Every element is made by `page_markup.tag`, which escapes.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
+from stagewhisper.cli.page_frame import framed
 from stagewhisper.cli.profile_bars import operator_table
 from stagewhisper.cli.profile_roofline import roofline_chart
 from stagewhisper.evaluation.page_markup import Html, joined, tag
@@ -32,20 +30,12 @@ _BYTES = (
 
 def profile_page(document: Mapping[str, Any]) -> str:
     """The page as a whole; `document` is what `--json` writes."""
-    style = joined(
-        (_resource("stagewhisper.evaluation", "page.css"), _resource("stagewhisper.cli", "profile_page.css"))
+    return framed(
+        f"{' and '.join(_names(document))} – profile",
+        _heading(document),
+        *_sections(document),
+        style="profile_page.css",
     )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{' and '.join(_names(document))} – profile"),
-        tag("style", style),
-    )
-    body = tag("body", tag("main", _heading(document), *_sections(document)))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _heading(document: Mapping[str, Any]) -> Html:
@@ -155,12 +145,3 @@ def _between(parts: Sequence[Html], text: str) -> Iterator[Html]:
 
 def _names(document: Mapping[str, Any]) -> list[str]:
     return [bundle["name"] for bundle in document["bundles"]]
-
-
-def _resource(package: str, name: str) -> Html:
-    return Html(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
-
-
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

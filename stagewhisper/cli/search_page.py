@@ -7,12 +7,10 @@
 The style is the evaluation's page's and a few rules more. Every element is made by `page_markup.tag`, which escapes.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
+from stagewhisper.cli.page_frame import framed
 from stagewhisper.cli.search_chart import front_chart
 from stagewhisper.compiler.search_space import shown
 from stagewhisper.evaluation.page_markup import Html, joined, tag
@@ -22,18 +20,12 @@ from stagewhisper.evaluation.page_setup import setup_list
 
 def search_page(document: Mapping[str, Any]) -> str:
     """The page as a whole; `document` is what `search_document` gives, or front.json."""
-    style = joined((_resource("stagewhisper.evaluation", "page.css"), _resource("stagewhisper.cli", "search_page.css")))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{document['recipe']}, {document['model']} – search"),
-        tag("style", style),
+    return framed(
+        f"{document['recipe']}, {document['model']} – search",
+        _heading(document),
+        *_sections(document),
+        style="search_page.css",
     )
-    body = tag("body", tag("main", _heading(document), *_sections(document)))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _heading(document: Mapping[str, Any]) -> Html:
@@ -125,12 +117,3 @@ def _chosen(point: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.4g}"
-
-
-def _resource(package: str, name: str) -> Html:
-    return Html(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
-
-
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
