@@ -6,13 +6,14 @@ changed model, another number of repeats or another release is measured anew. Po
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from stagewhisper import __version__
 from stagewhisper.benchmarking.results import Result
-from stagewhisper.errors import StagewhisperError
+from stagewhisper.evaluation.journal_file import JournalFile
 
 
 class Journal:
@@ -24,14 +25,14 @@ class Journal:
         Raises:
             StagewhisperError: the file cannot be read or written.
         """
-        self._path = path
+        self._file = JournalFile(path, remedy="or name another folder")
         try:
             if fresh:
                 path.unlink(missing_ok=True)
-            self._finished = _entries(path)
+            self._finished = _finished(self._file)
             path.touch()
         except OSError as error:
-            raise self._failure(error) from error
+            raise self._file.failure(error) from error
 
     def find(self, depends: Mapping[str, Any]) -> Result | None:
         """The result that depends on just this, if it is there."""
@@ -46,34 +47,17 @@ class Journal:
         if not result.is_done:
             return
         key = _key(depends)
-        # A line of its own, whatever a program that died has left at the end of the file.
-        line = "\n" + json.dumps({"key": key, "result": result.to_dict()}) + "\n"
-        try:
-            with self._path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(line)
-        except OSError as error:
-            raise self._failure(error) from error
+        self._file.add(key, {"result": result.to_dict()})
         self._finished[key] = result
-
-    def _failure(self, error: OSError) -> StagewhisperError:
-        return StagewhisperError(
-            f"The journal {str(self._path)!r} cannot be used: {error.strerror or error}. "
-            "Make room or give write permission there, or name another folder."
-        )
 
 
 def _key(depends: Mapping[str, Any]) -> str:
     return sha256(json.dumps([__version__, dict(depends)], sort_keys=True).encode()).hexdigest()
 
 
-def _entries(path: Path) -> dict[str, Result]:
-    if not path.exists():
-        return {}
+def _finished(file: JournalFile) -> dict[str, Result]:
     found = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-            found[entry["key"]] = Result.from_dict(entry["result"])
-        except (ValueError, TypeError, KeyError):  # cut off, or another version's
-            continue
+    for key, record in file.records():
+        with suppress(ValueError, TypeError, KeyError):  # another version's
+            found[key] = Result.from_dict(record["result"])
     return found

@@ -7,12 +7,13 @@ when the program ended is no JSON, and is passed over.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stagewhisper.errors import StagewhisperError
 from stagewhisper.evaluation.items import Item
+from stagewhisper.evaluation.journal_file import JournalFile
 from stagewhisper.evaluation.transcriber import Transcription
 
 
@@ -25,13 +26,13 @@ class Journal:
         Raises:
             StagewhisperError: the file, or its folder, cannot be read or written.
         """
-        self._path = path
+        self._file = JournalFile(path, remedy="or go without a journal")
         self._model = model
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._finished = _entries(path)
+            self._finished = _finished(self._file)
         except OSError as error:
-            raise self._failure(error) from error
+            raise self._file.failure(error) from error
 
     def find(self, item: Item, options: Mapping[str, Any]) -> Transcription | None:
         """The transcription of `item` with these options, if it is there."""
@@ -44,18 +45,12 @@ class Journal:
             StagewhisperError: the disk is full, or the folder is gone.
         """
         key = self._key(item, options)
-        # A line of its own, whatever a program that died has left at the end of the file.
-        line = "\n" + json.dumps({"key": key, **transcription.to_dict()}) + "\n"
-        try:
-            with self._path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(line)
-        except OSError as error:
-            raise self._failure(error) from error
+        self._file.add(key, transcription.to_dict())
         self._finished[key] = transcription
 
     def remove(self) -> None:
         """Deletes the file: the evaluation is finished."""
-        self._path.unlink(missing_ok=True)
+        self._file.path.unlink(missing_ok=True)
 
     def _key(self, item: Item, options: Mapping[str, Any]) -> str:
         parts = [
@@ -66,22 +61,10 @@ class Journal:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _failure(self, error: OSError) -> StagewhisperError:
-        return StagewhisperError(
-            f"The journal {str(self._path)!r} cannot be used: {error.strerror or error}. "
-            "Make room or give write permission there, or go without a journal."
-        )
 
-
-def _entries(path: Path) -> dict[str, Transcription]:
-    if not path.exists():
-        return {}
+def _finished(file: JournalFile) -> dict[str, Transcription]:
     found = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-            key = entry.pop("key")
-            found[key] = Transcription(**entry)
-        except (ValueError, TypeError, KeyError, AttributeError):  # cut off, or another version's
-            continue
+    for key, record in file.records():
+        with suppress(ValueError, TypeError):  # another version's
+            found[key] = Transcription(**record)
     return found
