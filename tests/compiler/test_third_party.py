@@ -66,7 +66,8 @@ def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "scales.json").write_text("{}")
     (folder / "mine.yaml").write_text(
-        "precision: fp32\npasses: [{pass: mine, graphs: decoder, parameters: {scales_file: scales.json, note: a.txt}}]"
+        "precision: fp32\npasses:\n"
+        "- {pass: mine, graphs: decoder, optional: true, parameters: {scales_file: scales.json, note: a.txt}}\n"
     )
     monkeypatch.chdir(tmp_path)
     return Path("recipes", "mine.yaml")
