@@ -128,6 +128,41 @@ def step_tables(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
 
 
+def compile_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """What compiling takes, and how soon a bundle is ready."""
+    yield "| checkpoint | MB | recipe | compared at the end, s | not compared, s | peak, MB | of the checkpoint | load, s |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, rows in found.items():
+        if not isinstance(rows, dict):
+            continue
+        recipes = [key.removesuffix(", load") for key in rows if key.endswith(", load")]
+        for recipe in recipes:
+            checked, free, load = (rows[f"{recipe}, {what}"] for what in ("check end", "check off", "load"))
+            yield (
+                f"| {name} | {rows['checkpoint MB']:.0f} | {recipe} | {checked['seconds']:.1f} | {free['seconds']:.1f} "
+                f"| {checked['peak MB']:.0f} | {checked['of the checkpoint']:.2f}× | {load['load']:.2f} |"
+            )
+    yield ""
+
+
+def foreign_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the passes make of graphs that others exported."""
+    yield "| export | operators | Transposes | MatMuls | largest difference | time, ms |"
+    yield "|---|---|---|---|---|---|"
+    for name, row in found["graphs"].items():
+        times = "; ".join(
+            f"{case} {one['before']:.1f} → {one['after']:.1f}, {one['before'] / one['after']:.2f}×"
+            for case, one in row["ms"].items()
+        )
+        counts = (f"{before} → {after}" for before, after in [row["operators"], *_by_type(row)])
+        yield f"| {name} | {' | '.join(counts)} | {row['largest difference'] or 0:.0e} | {times} |"
+    yield ""
+
+
+def _by_type(row: Mapping[str, Any]) -> list[list[int]]:
+    return [row["by type"][kind] for kind in ("Transpose", "MatMul")]
+
+
 def _points(share: float) -> str:
     return f"{100 * share:+.2f}"
 

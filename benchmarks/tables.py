@@ -128,6 +128,8 @@ def compiled_speed() -> list[str]:
         "compiled_peers": ("Every program, every form", speed_results.peer_tables),
         "precisions": ("What precisions cost in words", speed_results.precision_table),
         "decoder_step": ("What each pass is worth", speed_results.step_tables),
+        "foreign_exports": ("Graphs that others exported", speed_results.foreign_table),
+        "compile": ("What compiling takes", speed_results.compile_table),
     }
     lines = []
     for name, (title, tables) in sections.items():
