@@ -130,7 +130,8 @@ def step_tables(found: Mapping[str, Any]) -> Iterator[str]:
 
 def compile_table(found: Mapping[str, Any]) -> Iterator[str]:
     """What compiling takes, and how soon a bundle is ready."""
-    yield "| checkpoint | MB | recipe | compared at the end, s | not compared, s | peak, MB | of the checkpoint | load, s |"
+    titles = ("checkpoint", "MB", "recipe", "compared, s", "not compared, s", "peak, MB", "of the checkpoint", "load, s")
+    yield f"| {' | '.join(titles)} |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, rows in found.items():
         if not isinstance(rows, dict):
