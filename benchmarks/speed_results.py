@@ -130,7 +130,7 @@ def step_tables(found: Mapping[str, Any]) -> Iterator[str]:
 
 def compile_table(found: Mapping[str, Any]) -> Iterator[str]:
     """What compiling takes, and how soon a bundle is ready."""
-    titles = ("checkpoint", "MB", "recipe", "compared, s", "not compared, s", "peak, MB", "of the checkpoint", "load, s")
+    titles = ("checkpoint", "MB", "recipe", "checked, s", "unchecked, s", "peak, MB", "of the checkpoint", "load, s")
     yield f"| {' | '.join(titles)} |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, rows in found.items():
