@@ -6,6 +6,8 @@ README gets the shortest form, `docs/speed.md` all of it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from peer_table import said
+
 OURS, RIVAL = "ours, int8", "faster-whisper, int8"
 MEASURES = (
     ("window, s", "window", 1.0, ".2f"),
@@ -61,22 +63,25 @@ def peer_tables(peers: Mapping[str, Any]) -> Iterator[str]:
     """Everything that was measured of everybody."""
     for part in peers["parts"]:
         threads = "1 thread" if part["threads"] == 1 else f"{part['threads']} threads"
+        rounds = "one round" if part["rounds"] == 1 else f"medians of {part['rounds']} rounds"
         yield f"### {part['shape']}, {threads}"
+        yield ""
+        yield f"After a round to warm up, {rounds}."
         yield ""
         yield f"| | {' | '.join(title for title, *_ in MEASURES)} | peak, MB | disk, MB | as fast as ours int8 |"
         yield "|---|" + "---|" * (len(MEASURES) + 3)
         for name, row in part["rows"].items():
-            cells = [_cell(row["seconds"].get(measure), factor, style) for _, measure, factor, style in MEASURES]
-            cells += [_cell(row["peak bytes"], 1e-6, ".0f"), _cell(row["bytes on disk"], 1e-6, ".0f")]
+            cells = [said(row["seconds"].get(measure), factor, style) for _, measure, factor, style in MEASURES]
+            cells += [said(row["peak bytes"], 1e-6, ".0f"), said(row["bytes on disk"], 1e-6, ".0f")]
             ratio = row.get("ours int8 is faster by", {}).get("window")
-            yield f"| {name} | {' | '.join(cells)} | {_cell(None if not ratio else 1 / ratio, 1, '.2f')} |"
+            yield f"| {name} | {' | '.join(cells)} | {said(None if not ratio else 1 / ratio, 1, '.2f')} |"
         yield ""
         reasons = {(name.split(",")[0], why) for name, row in part["rows"].items() for why in row["cannot"].values()}
         for name, why in sorted(reasons):
             yield f"{name} has no row of eight windows: {why}."
         for name, calls in part.get("roofline", {}).items():
-            said = (f"{call} {_floor(one)}" for call, one in calls.items())
-            yield f"{name}, milliseconds and the machine's floor: {'; '.join(said)}."
+            floors = (f"{call} {_floor(one)}" for call, one in calls.items())
+            yield f"{name}, milliseconds and the machine's floor: {'; '.join(floors)}."
         yield ""
 
 
@@ -115,7 +120,7 @@ def step_tables(found: Mapping[str, Any]) -> Iterator[str]:
         yield "| pass | rewrites | alone | in the chain | so far | operators | Transposes |"
         yield "|---|---|---|---|---|---|---|"
         for row in one["gains"]:
-            gains = (_cell(row[gain], 1, ".2f") for gain in ("gain alone", "gain in the chain", "gain so far"))
+            gains = (said(row[gain], 1, ".2f") for gain in ("gain alone", "gain in the chain", "gain so far"))
             yield (
                 f"| `{row['pass']}` | {row['rewrites in the chain']} | {' | '.join(gains)} | {row['operators']} "
                 f"| {row['transposes']} |"
@@ -166,7 +171,3 @@ def _by_type(row: Mapping[str, Any]) -> list[list[int]]:
 
 def _points(share: float) -> str:
     return f"{100 * share:+.2f}"
-
-
-def _cell(value: float | None, factor: float, style: str) -> str:
-    return "–" if value is None else f"{value * factor:{style}}"
